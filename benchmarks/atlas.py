@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mm_kptm.report import Comparison, Row, as_json, read_comparison
+from mm_kptm.report import Comparison, Row, Table, as_json, read_comparison
 from mm_kptm.suites.atlas.data.atlas import EMBEDDED
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -33,16 +33,26 @@ def results(comparison: Comparison) -> dict[str, Any]:
 def markdown(comparison: Comparison) -> str:
     """Every table and claim in per cent, controls last."""
     lines = [f"Tier `{comparison.tier}`, seeds: {comparison.seeds}.", ""]
-    for table in comparison.tables:
-        lines += [f"**{table.title}.** {table.note}", "", "| | | value | 95 % | std |", "|---|---|---|---|---|"]
-        lines += [_line(row) for row in sorted(table.rows, key=lambda row: row.baseline)]
-        lines.append("")
+    lines += [markdown_table(table) for table in comparison.tables]
     lines += ["**Bounds.**", "", "| | value | bound | |", "|---|---|---|---|"]
     for claim in comparison.claims:
         lines.append(
             f"| {claim.text} | {_share(claim.value)} | {claim.sense} {_share(claim.bound)} | {claim.verdict} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def markdown_table(table: Table) -> str:
+    """One table in per cent, controls last, and an empty line behind it."""
+    lines = [f"**{table.title}.** {table.note}", "", "| | | value | 95 % | std |", "|---|---|---|---|---|"]
+    lines += [_line(row) for row in sorted(table.rows, key=lambda row: row.baseline)]
+    return "\n".join(lines) + "\n"
+
+
+def write_section(page: Path, begin: str, end: str, text: str) -> None:
+    """Replace what stands between two comments of a page."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(begin)
+    page.write_text(f"{before}{begin}\n\n{text}\n{end}{rest.partition(end)[2]}", encoding="utf-8")
 
 
 def _line(row: Row) -> str:
@@ -63,12 +73,12 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, default=DOCS, help="the folder of atlas.md (default: docs)")
     options = parser.parse_args()
     comparison = read_comparison(options.demo)
-    text = json.dumps(results(comparison), indent=1, ensure_ascii=False) + "\n"
-    (options.docs / "atlas-results.json").write_text(text, encoding="utf-8")
-    page = options.docs / "atlas.md"
-    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-    after = rest.partition(END)[2]
-    page.write_text(f"{before}{BEGIN}\n\n{markdown(comparison)}\n{END}{after}", encoding="utf-8")
+    path = options.docs / "atlas-results.json"
+    known = json.loads(path.read_text(encoding="utf-8"))
+    kept = {key: known[key] for key in ("tasks_version", "tasks") if key in known}
+    text = json.dumps({**results(comparison), **kept}, indent=1, ensure_ascii=False) + "\n"
+    path.write_text(text, encoding="utf-8")
+    write_section(options.docs / "atlas.md", BEGIN, END, markdown(comparison))
 
 
 if __name__ == "__main__":

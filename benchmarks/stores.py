@@ -3,8 +3,14 @@
     python -m benchmarks.stores sentences [--count 2000000] [--folder DIR]
     python -m benchmarks.stores triples
 
-writes made files into a temporary folder, builds the store in one process, opens it in another and trains a tiny model
-on it for some steps in a third, and prints the CPU seconds, the bytes of the store and the peak memory of each.
+writes made files into a temporary folder, builds the store by one process, opens it in another and trains a tiny model
+on it for some steps in a third, and prints the CPU seconds, the bytes of the store and the memory of each, in MB:
+
+- ``peak``: the most that was resident, pages of libraries and of the mapped store included;
+- ``libraries``: what of it torch, its compiler and accelerate take, before anything of ours is imported;
+- ``own``: the difference;
+- ``anonymous`` and ``mapped``: what is resident in the end, without and with a file behind it, which processes share;
+- ``builder_peak``: the most of the process that builds, which imports none of these libraries.
 """
 
 from __future__ import annotations
@@ -12,9 +18,12 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import resource
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from pathlib import Path
 
 from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
@@ -24,12 +33,14 @@ ENTITIES_A_TRIPLE = 4  #: fewer entities than triples by this factor, as in Wiki
 STEPS = 20
 
 BUILD = """
+import torch, torch._dynamo, accelerate
+from benchmarks.stores import Watched, memory
+watched, libraries = Watched(), memory("VmHWM")
 from pathlib import Path
 from mm_kptm.experiment.build import build
 from benchmarks.stores import settings
 asked = settings(Path(sys.argv[1]), sys.argv[2])
-import torch._dynamo, accelerate, resource
-imported = resource.getrusage(resource.RUSAGE_SELF)
+imported = watched.cpu()
 began = time.perf_counter()
 built = build(asked)
 source = built.training
@@ -44,12 +55,45 @@ fit(built.model, source, asked.train, Path(sys.argv[1]) / "run",
 """
 )
 REPORT = """
-import json, resource, time
-used = resource.getrusage(resource.RUSAGE_SELF)
-seconds = used.ru_utime + used.ru_stime - imported.ru_utime - imported.ru_stime
-print(json.dumps({"cpu_s": round(seconds, 1), "wall_s": round(time.perf_counter() - began, 1),
-                  "peak_mb": round(used.ru_maxrss / 1024), "imports_mb": round(imported.ru_maxrss / 1024)}))
+import json
+print(json.dumps({"cpu_s": round(watched.cpu() - imported, 1), "wall_s": round(time.perf_counter() - began, 1),
+                  "peak": memory("VmHWM"), "libraries": libraries, "own": memory("VmHWM") - libraries,
+                  "anonymous": memory("RssAnon"), "mapped": memory("RssFile"), "builder_peak": watched.peak}))
 """
+
+
+def memory(kind: str, process: int | str = "self") -> int:
+    """One of the lines of ``/proc/PROCESS/status``, in MB; 0 where the process has ended."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) // 1024 for line in lines if line.startswith(f"{kind}:")), 0)
+
+
+class Watched:
+    """What this process and those that it starts take.
+
+    The processes are looked at while they run: what the system counts for ended ones has their parent's memory in it.
+    """
+
+    def __init__(self) -> None:
+        self.peak = 0  #: of the largest of the other processes, in MB
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def cpu(self) -> float:
+        """CPU seconds so far, those of ended processes included."""
+        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        return sum(one.ru_utime + one.ru_stime for one in used)
+
+    def _watch(self) -> None:
+        while True:
+            for listed in Path("/proc/self/task").glob("*/children"):
+                for process in listed.read_text().split():
+                    program = Path(f"/proc/{process}/cmdline")
+                    if program.exists() and b"own_process" in program.read_bytes():
+                        self.peak = max(self.peak, memory("VmHWM", int(process)))
+            time.sleep(0.1)
 
 
 def settings(folder: Path, kind: str) -> object:
@@ -105,7 +149,7 @@ def make(folder: Path, kind: str, count: int) -> None:
 
 
 def measured(code: str, folder: Path, kind: str) -> dict[str, float]:
-    """CPU seconds and seconds behind the imports, peak memory, and what the imports alone take of it."""
+    """CPU seconds and seconds behind the imports, and the memory of the process and its builder, in MB."""
     program = "import sys, time\n" + code + REPORT
     done = subprocess.run(
         [sys.executable, "-c", program, str(folder), kind], stdout=subprocess.PIPE, text=True, check=True

@@ -23,7 +23,9 @@ from torch import Tensor
 
 from benchmarks.harness import OURS, PEER, Case, within
 from mm_kptm.datasets.stored_regions import StoredRegions
-from mm_kptm.vision.features.store import RegionStore, StoreWriter
+from mm_kptm.vision.features.detections import Detections
+from mm_kptm.vision.features.store import RegionStore
+from mm_kptm.vision.features.store_writer import StoreWriter
 
 IMAGES, REGIONS, FEATURES, BATCH, BATCHES = 600, 36, 2048, 64, 4
 VERSIONS = {"lmdb": version("lmdb"), "numpy": np.__version__}
@@ -37,13 +39,13 @@ def _written(folder: Path, seed: int) -> tuple[Read, Read, Read]:
     offsets = [0]
     environment = lmdb.open(str(folder / "lmdb"), map_size=2**31)
     with (
-        StoreWriter(folder / "native", dim=FEATURES) as native,
+        StoreWriter(folder / "native") as native,
         (folder / "features.tsv").open("wb") as lines,
         environment.begin(write=True) as table,
     ):
         for number in range(IMAGES):
             features = rng.random((REGIONS, FEATURES), dtype=np.float32).astype(np.float16)
-            native.add(str(number), features, np.full((REGIONS, 4), 0.5))
+            native.add(Detections(str(number), features, np.full((REGIONS, 4), 0.5), fractions=True))
             offsets.append(offsets[-1] + lines.write(b"%d\t%s\n" % (number, base64.b64encode(features.astype("<f4")))))
             table.put(str(number).encode(), features.tobytes())
     reading = environment.begin(buffers=True)

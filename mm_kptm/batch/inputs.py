@@ -1,7 +1,8 @@
 """Inputs of a model, the output rows asked of it, and its final states, each keyed by stream name.
 
-The streams of this package are called ``text``, ``regions``, ``images``, ``entities`` and ``target``. A wing adds a
-stream by a subclass of :class:`~mm_kptm.batch.InputStream` and a name of its own; nothing here has to know it.
+The streams of this package are called ``text``, ``regions``, ``images``, ``entities``, ``region_entities`` and
+``target``. A wing adds a stream by a subclass of :class:`~mm_kptm.batch.InputStream` and a name of its own; nothing
+here has to know it.
 
 Shapes: B examples, N rows of a stream, D dim.
 """
@@ -147,6 +148,11 @@ class Inputs(Movable):
     def entities(self) -> Entities | None:
         """Entities on the token grid of the text."""
         return self.get("entities", Entities)
+
+    @property
+    def region_entities(self) -> Entities | None:
+        """Entities on the grid of the regions as each text sees them."""
+        return self.get("region_entities", Entities)
 
     @property
     def target(self) -> Tokens | None:

@@ -42,6 +42,21 @@ def copied(host: Tensor, device: torch.device | str) -> Tensor:
     return there
 
 
+def tensors_of(value: object) -> Iterator[Tensor]:
+    """Every tensor of a batch: of dataclasses, mappings and sequences, nested ones included."""
+    if isinstance(value, Tensor):
+        yield value
+    elif is_dataclass(value) and not isinstance(value, type):
+        for part in fields(value):
+            yield from tensors_of(getattr(value, part.name))
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from tensors_of(part)
+    elif isinstance(value, tuple | list):
+        for part in value:
+            yield from tensors_of(part)
+
+
 def on_host(numbers: Tensor) -> Tensor:
     """A tensor on the host; waits for the device, unless the tensor came from the host by :func:`copied`."""
     if not numbers.numel():

@@ -134,6 +134,7 @@ class Regions(InputStream):
     classes: Tensor | None = None  #: the detector's distribution over classes, class 0 is background, [R, C]
     objects: Detected | None = None  #: the detector's best object of every region, without a background class
     attributes: Detected | None = None  #: the detector's best attribute (colour, material) of every region
+    object_masks: Tensor | None = None  #: share of an object in each cell of its box, between 0 and 1, [R, H, W]
     words: Tensor | None = None  #: positions of the words that name each region, -1 for none, [R, K]
     geometry: Tensor | None = None  #: precomputed geometry features of each region, [R, G]
 
@@ -207,10 +208,10 @@ class Images(InputStream):
 
 @dataclass(frozen=True, eq=False)
 class Entities(InputStream):
-    """Entities on the token grid: the entity of a mention stands at the mention's first token."""
+    """Entities on the grid of the tokens (that of a mention at its first token), or on that of the regions."""
 
-    vectors: Tensor  #: one row per token, zero where nothing is linked, [T, E]
-    linked: Tensor  #: true where a token carries an entity, [T]
+    vectors: Tensor  #: one row per token or region, zero where nothing is linked, [T, E]
+    linked: Tensor  #: true where it carries an entity, [T]
     ids: Tensor | None = None  #: row of the entity in its table, -1 where none, [T]; objectives read it
 
 

@@ -39,30 +39,39 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 def _predict(options: argparse.Namespace) -> int:
     from mm_kptm.experiment.predict import each_prediction, predict
     from mm_kptm.tasks.protocol import write_predictions
+    from mm_kptm.train.parallel.processes import is_main_process, process_group
 
     if options.out is not None and options.out.is_dir():
         raise UserError(f"--out is {options.out}, a folder, but names the file to write")
     out = sys.stdout
-    with only_json(True):
+    with only_json(True), process_group():
         rows: Iterable[Row] = (
             predict(options.folder, split=options.split)
             if options.input is None
             else each_prediction(options.folder, options.input)
         )
-        if options.out is None:
+        first = is_main_process()
+        if not first:
+            for _ in rows:  # every process takes part in the work
+                pass
+        elif options.out is None:
             out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         else:
             write_predictions(rows, options.out)
-    if options.out is not None:
+    if first and options.out is not None:
         print(options.out)
     return 0
 
 
 def _submit(options: argparse.Namespace) -> int:
     from mm_kptm.experiment.predict import submit
+    from mm_kptm.train.parallel.processes import is_main_process, process_group
 
-    with only_json(options.json):
+    with only_json(options.json), process_group():
         files = submit(options.folder, split=options.split, folder=options.out)
+        first = is_main_process()
+    if not first:
+        return 0
     if options.json:
         print_json(list(files))
     else:

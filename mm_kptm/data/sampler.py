@@ -8,8 +8,10 @@ Everything follows from the seed and the epoch; nothing depends on how many proc
 from __future__ import annotations
 
 import hashlib
+import heapq
 from collections.abc import Iterator, Sequence
-from itertools import count
+from functools import lru_cache
+from itertools import count, pairwise
 from typing import NamedTuple, TypedDict
 
 import numpy as np
@@ -42,6 +44,7 @@ class BatchIndices(NamedTuple):
     epoch: int
     position: int
     indices: tuple[int, ...]
+    lengths: tuple[int, ...] = ()  #: of the examples, where batches are cut by tokens; processes share them evenly
 
 
 class SamplerState(TypedDict):
@@ -60,15 +63,16 @@ class Sampler:
 
     Reading ahead does not move the state: a draw counts when ``advance`` says that it has been trained on. Batches have
     exactly ``batch_size`` examples; what does not fill the last one sits out, by lot, until the next epoch. With
-    ``max_tokens`` they are cut by their sum of lengths instead. A source smaller than a batch is one batch.
+    ``max_tokens`` they are cut by their sum of lengths instead: what does not fill the last batch of a pool goes into
+    the next one, and the last pool of an epoch is cut evenly. A source smaller than a batch is one batch.
     """
 
     def __init__(
-        self, lengths: Sequence[int], *, batch_size: int, max_tokens: int | None = None, seed: int = 0
+        self, lengths: npt.ArrayLike, *, batch_size: int, max_tokens: int | None = None, seed: int = 0
     ) -> None:
-        if not lengths:
-            raise UserError("there is no example to train on; a source of at least one is needed")
         self._lengths = np.asarray(lengths, dtype=np.int64)
+        if not len(self._lengths):
+            raise UserError("there is no example to train on; a source of at least one is needed")
         longest = int(self._lengths.argmax())
         if max_tokens is not None and self._lengths[longest] > max_tokens:
             raise UserError(
@@ -87,7 +91,9 @@ class Sampler:
         for epoch in count(self._epoch):
             batches = self._batches(epoch)
             for at in range(position, len(batches)):
-                yield BatchIndices(epoch, at, tuple(batches[at].tolist()))
+                batch = batches[at]
+                lengths = () if self._max_tokens is None else tuple(self._lengths[batch].tolist())
+                yield BatchIndices(epoch, at, tuple(batch.tolist()), lengths)
             position = 0
 
     def advance(self, draw: BatchIndices) -> None:
@@ -136,32 +142,61 @@ class Sampler:
             pool_size = POOL * self._batch_size
         else:
             pool_size = POOL * max(1, int(self._max_tokens / max(1.0, float(self._lengths.mean()))))
-        for start in range(0, len(order), pool_size):
-            pool = order[start : start + pool_size]
-            batches += self._cut(pool[np.argsort(self._lengths[pool], kind="stable")])
+        starts = list(range(0, len(order), pool_size))
+        if self._max_tokens is not None and len(starts) > 1 and len(order) - starts[-1] < pool_size // 2:
+            starts.pop()  # too few for a pool of their own
+        rest = order[:0]
+        for start, stop in pairwise([*starts, len(order)]):
+            pool = np.concatenate([rest, order[start:stop]])
+            pool = pool[np.argsort(self._lengths[pool], kind="stable")]
+            last = stop == len(order)
+            cut = self._cut(pool, evenly=last)
+            if self._max_tokens is not None and not last:
+                rest = cut.pop()
+            batches += cut
         return [batches[i] for i in torch.randperm(len(batches), generator=generator).tolist()]
 
-    def _cut(self, pool: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
-        """A pool in order of length, cut into batches."""
+    def _cut(self, pool: npt.NDArray[np.int64], *, evenly: bool) -> list[npt.NDArray[np.int64]]:
+        """A pool in order of length, cut into batches; evenly: no batch is much smaller for want of examples."""
         if self._max_tokens is None:
             return [pool[i : i + self._batch_size] for i in range(0, len(pool), self._batch_size)]
-        cuts, rows = [], 0
-        for at, length in enumerate(self._lengths[pool].tolist()):
-            if rows and rows + length > self._max_tokens:
-                cuts.append(at)
-                rows = 0
-            rows += length
+        lengths = self._lengths[pool].tolist()
+        cuts = _cuts(lengths, self._max_tokens)
+        if evenly:  # by the smallest limit with as many batches
+            low, high = max(lengths), self._max_tokens
+            while low < high:
+                limit = (low + high) // 2
+                low, high = (low, limit) if len(_cuts(lengths, limit)) <= len(cuts) else (limit + 1, high)
+            cuts = _cuts(lengths, high)
         return np.split(pool, cuts)
 
 
-def in_order(lengths: Sequence[int], batch_size: int) -> list[tuple[int, ...]]:
+def in_order(lengths: Sequence[int], batch_size: int, max_tokens: int | None = None) -> list[tuple[int, ...]]:
     """Every example exactly once, in batches by ascending length; the batches of an evaluation.
+
+    With ``max_tokens`` a batch also ends before its lengths exceed it, unless it is of one example.
 
     >>> in_order([3, 1, 2], batch_size=2)
     [(1, 2), (0,)]
+    >>> in_order([3, 1, 2], batch_size=2, max_tokens=2)
+    [(1,), (2,), (0,)]
     """
     order = np.argsort(np.asarray(lengths, dtype=np.int64), kind="stable").tolist()
-    return [tuple(order[i : i + batch_size]) for i in range(0, len(order), batch_size)]
+    if max_tokens is None:
+        return [tuple(order[i : i + batch_size]) for i in range(0, len(order), batch_size)]
+    bounds = [0, *_cuts([lengths[i] for i in order], max_tokens, batch_size), len(order)]
+    return [tuple(order[start:stop]) for start, stop in pairwise(bounds) if start < stop]
+
+
+def _cuts(lengths: Sequence[int], limit: int, most: int | None = None) -> list[int]:
+    """Where successive examples are cut so that the sum of each part is within the limit, and its number too."""
+    cuts, rows, first = [], 0, 0
+    for at, length in enumerate(lengths):
+        if at > first and (rows + length > limit or at - first == most):
+            cuts.append(at)
+            rows, first = 0, at
+        rows += length
+    return cuts
 
 
 def share(indices: Sequence[int], part: int, parts: int) -> tuple[int, ...]:
@@ -171,3 +206,21 @@ def share(indices: Sequence[int], part: int, parts: int) -> tuple[int, ...]:
     (7, 9)
     """
     return tuple(indices[part::parts])
+
+
+@lru_cache(maxsize=16)
+def even_shares(lengths: tuple[int, ...], parts: int) -> tuple[tuple[int, ...], ...]:
+    """The places of a batch that each of several processes computes, for sums of lengths that differ little.
+
+    The longest first, each goes to the process that has least so far (Graham 1969, longest processing time).
+
+    >>> even_shares((1, 1, 2, 4), parts=2)
+    ((3,), (0, 1, 2))
+    """
+    places: list[list[int]] = [[] for _ in range(parts)]
+    loads = [(0, 0, part) for part in range(parts)]  # rows, examples, process
+    for place in sorted(range(len(lengths)), key=lambda at: -lengths[at]):
+        rows, count, part = heapq.heappop(loads)
+        places[part].append(place)
+        heapq.heappush(loads, (rows + lengths[place], count + 1, part))
+    return tuple(tuple(sorted(some)) for some in places)

@@ -8,9 +8,9 @@ A store is a folder with
 - ``store.json``: the columns, what was dropped and why, and what the store was built from: the digests of files and
   tokenizer, and settings.
 
-It is built shard by shard in a folder beside it. Whole shards are kept when the building is killed, and the next build
-goes on behind them; who comes while another process builds waits for it. An opened store is a
-:class:`~mm_kptm.data.packing.Packed` on mapped memory, and is read as one.
+It is built shard by shard in a folder beside it, by a process that imports no torch. Whole shards are kept when the
+building is killed, and the next build goes on behind them; who comes while another process builds waits for it. An
+opened store is a :class:`~mm_kptm.data.packing.Packed` on mapped memory, and is read as one.
 
 Shapes: S sequences, R rows of all of them.
 """
@@ -34,6 +34,7 @@ from mm_kptm.data.packing import Packed
 from mm_kptm.errors import UserError
 from mm_kptm.io.arrays import read_array
 from mm_kptm.io.atomic import atomic_folder, write_json, writing
+from mm_kptm.io.own_process import call_in_own_process
 from mm_kptm.io.records import Record, read_json
 
 Item = TypeVar("Item")
@@ -92,7 +93,7 @@ def stored(
     Raises:
         UserError: the store was built from something else or is damaged, or an item cannot be read.
     """
-    once(folder, lambda: _build(folder, items, tokenize, {"source": dict(source), "shard": shard}))
+    once(folder, _build, folder, items, tokenize, {"source": dict(source), "shard": shard})
     return _opened(folder, dict(source))
 
 
@@ -127,10 +128,10 @@ def batched(items: Iterable[Item], size: int) -> Iterator[tuple[Item, ...]]:
         yield some
 
 
-def once(folder: Path, build: Callable[[], None]) -> None:
+def once(folder: Path, build: Callable[..., None], *arguments: object) -> None:
     """Call ``build``, which makes a folder, unless the folder is there or another process is making it.
 
-    The others wait for the one that builds.
+    It is called in a process of its own where it and its arguments can be pickled. Other callers wait for it.
     """
     if folder.is_dir():
         return
@@ -140,7 +141,7 @@ def once(folder: Path, build: Callable[[], None]) -> None:
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.is_dir():
-            build()
+            call_in_own_process(build, *arguments, keep_open=(lock.fileno(),))
 
 
 def _build(

@@ -121,7 +121,7 @@ def parallel_sentences(data: OwnTexts, request: DataRequest) -> PreparedData:
 
 def vqa(data: OwnImages, request: DataRequest) -> PreparedData:
     """Questions about images."""
-    store = data.store(request, detections=data.tags)
+    store = data.store(request)
     encoding = image_sources.encoding_of(data, request.recipe)
     answers = _answers(reader(data, own.read_vqa)(data.train), data.min_count)
     return _files(
@@ -137,7 +137,7 @@ def vqa(data: OwnImages, request: DataRequest) -> PreparedData:
 def retrieval(data: OwnImages, request: DataRequest) -> PreparedData:
     """Images and their captions."""
     check_tags(data.tags, data.ranking)
-    store = data.store(request, detections=data.tags)
+    store = data.store(request)
     encoding = image_sources.encoding_of(data, request.recipe)
     return _files(
         data,
@@ -153,7 +153,7 @@ def retrieval(data: OwnImages, request: DataRequest) -> PreparedData:
 
 def captioning(data: OwnImages, request: DataRequest) -> PreparedData:
     """Images and captions to write."""
-    store = data.store(request, detections=data.tags)
+    store = data.store(request)
     encoding = image_sources.encoding_of(data, request.recipe)
     captions = Captions(data, encoding, store)
     examples = by_split(data.files, reader(data, own.read_retrieval))

@@ -6,10 +6,9 @@ from functools import cache
 
 from mm_kptm.data.packing import Packed
 from mm_kptm.data.tokenizers.protocol import Tokenizer
-from mm_kptm.datasets.stored_regions import ImageStore
+from mm_kptm.datasets.stored_regions import ImageStore, detector_outputs
 from mm_kptm.errors import UserError
 from mm_kptm.preprocessing.image_text import ImageTextLayout
-from mm_kptm.vision.features.region_store import DetectionStore
 
 
 class ObjectTags:
@@ -20,9 +19,10 @@ class ObjectTags:
     """
 
     def __init__(self, store: ImageStore, tokenizer: Tokenizer) -> None:
-        if not isinstance(store, DetectionStore) or "object_names" not in store.columns:
+        found = detector_outputs(store)
+        if found is None or "object_names" not in found.columns:
             raise UserError(f"data.tags are names of objects, but {store.folder} holds no object_names.npy")
-        self._store = store
+        self._store = found
         self._tokenizer = tokenizer
         self._cached = cache(self._tags)
 

@@ -11,12 +11,12 @@ from typing import TypeVar
 
 from mm_kptm.data.tokenizers.opening import open_tokenizer, tokenizer_files
 from mm_kptm.data.tokenizers.protocol import Tokenizer
+from mm_kptm.datasets.boxed_pictures import BoxedPictures, listed_boxes
 from mm_kptm.datasets.protocol import DataRequest
-from mm_kptm.datasets.stored_regions import ImageStore
+from mm_kptm.datasets.stored_regions import ImageStore, StoredRegions
 from mm_kptm.errors import UserError
 from mm_kptm.preprocessing.images import PictureFolder
 from mm_kptm.tasks.vision.ranking import RankingSettings
-from mm_kptm.vision.features.region_store import DetectionStore
 from mm_kptm.vision.features.store import RegionStore
 
 T = TypeVar("T")
@@ -76,9 +76,17 @@ class ImageSettings(TextSettings):
 
     features: Path | None = None  #: a folder of region features of all the images
     images: Path | None = None  #: in their place, a folder of pictures; encoder.vision turns them into regions
+    boxes: Path | None = None
+    """Beside images, the boxes that encoder.vision turns into regions: a folder of region features, of which the boxes
+    are read, or lines such as {"image": "a.jpg", "boxes": [[x1, y1, x2, y2]]} in pixels, with segms as in VCR."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.boxes is not None and self.images is None:
+            raise UserError(
+                f"data.boxes is {self.boxes}, boxes in pictures, but data.images is not set; name the folder of the "
+                "pictures, or leave data.boxes out (region features come with boxes)"
+            )
         if (self.features is None) == (self.images is None):
             given = "none is given" if self.features is None else "both are given"
             raise UserError(
@@ -86,12 +94,11 @@ class ImageSettings(TextSettings):
                 "data.images"
             )
 
-    def store(self, request: DataRequest, *, detections: bool = False) -> ImageStore:
+    def store(self, request: DataRequest) -> ImageStore:
         """The images by name.
 
         Args:
             request: says how the encoder reads pictures.
-            detections: whether stored names, classes and confidences are read, too.
 
         Raises:
             UserError: they cannot be read, or the encoder does not read what they are.
@@ -102,33 +109,39 @@ class ImageSettings(TextSettings):
                     f"encoder.vision makes regions of pictures, but data.features is {self.features}, regions that are "
                     "made already; give data.images, or leave encoder.vision out"
                 )
-            return DetectionStore(self.features) if detections else RegionStore(self.features)
+            return RegionStore(self.features)
         if self.images is None or request.pixels is None:
             raise UserError(
                 f"data.images is {self.images}, but the encoder reads regions of pictures; say what makes them as "
                 "encoder.vision, such as {backbone: resnet50}"
             )
-        return PictureFolder(self.images, request.pixels)
-
-    def region_store(self, request: DataRequest, what: str) -> RegionStore:
-        """The stored regions, for examples that name them.
-
-        Args:
-            request: says how the encoder reads pictures.
-            what: the data set, for the message.
-
-        Raises:
-            UserError: there are pictures in their place, or they cannot be read.
-        """
-        store = self.store(request)
-        if not isinstance(store, RegionStore):
-            raise UserError(f"{what} name regions of a detector, but data.images gives pictures; give data.features")
-        return store
+        pictures, cells = PictureFolder(self.images, request.pixels), request.pixels.grid is not None
+        if self.boxes is None:
+            if not cells:
+                raise UserError(
+                    "encoder.vision.regions is boxes, but data.boxes does not say which; name a folder of region "
+                    "features, or lines of JSON with an image and its boxes"
+                )
+            return pictures
+        if cells:
+            raise UserError(
+                f"data.boxes is {self.boxes}, but encoder.vision makes regions of the cells of a grid; set "
+                "encoder.vision.regions to boxes, or leave data.boxes out"
+            )
+        if self.boxes.is_dir():
+            return BoxedPictures(pictures, StoredRegions(RegionStore(self.boxes), boxes_alone=True))
+        return BoxedPictures(pictures, listed_boxes(self.boxes, pictures))
 
 
 @dataclass(frozen=True, kw_only=True)
 class RegionFiles(ImageSettings, SplitFiles):
     """One file per split, about images."""
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Fingerprint of the data and the settings that affect them."""
+        listed = {} if self.boxes is None or self.boxes.is_dir() else {"boxes": self.boxes}
+        return {**super().fingerprints, **fingerprints(listed)}
 
 
 @dataclass(frozen=True, kw_only=True)

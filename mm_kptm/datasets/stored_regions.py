@@ -1,12 +1,12 @@
 """Region features of images from a store, by image name, with detector outputs if stored.
 
-The files are those of :mod:`mm_kptm.vision.features.region_store`.
+The files are those of :mod:`mm_kptm.vision.features.store`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mm_kptm.batch import Detected, Regions, SequenceLayout
 from mm_kptm.data.packing import gather
+from mm_kptm.datasets.boxed_pictures import BoxedPictures
 from mm_kptm.preprocessing.images import PictureFolder
 from mm_kptm.preprocessing.inputs import IntArray, RegionProvider
 from mm_kptm.vision.features.store import RegionStore
@@ -29,13 +30,23 @@ class StoredRegions:
 
     Args:
         store: the features and boxes.
-        detections: columns of the store that are read as well, by name: those of
-            :class:`~mm_kptm.vision.features.region_store.DetectionStore`, of which :data:`CLASSES` and :data:`DETECTED`
-            count.
+        detections: whether :data:`CLASSES` and :data:`DETECTED` are read as well, where they are stored.
+        boxes_alone: whether the features are left, for models that compute them from pixels.
     """
 
     store: RegionStore
-    detections: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
+    detections: bool = False
+    boxes_alone: bool = False
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Names of the images, [P]."""
+        return self.store.names
+
+    @property
+    def boxes(self) -> NDArray[np.float32]:
+        """Boxes of all images, one image after the other."""
+        return self.store.boxes
 
     @cached_property
     def lengths(self) -> IntArray:
@@ -44,10 +55,13 @@ class StoredRegions:
     def regions(self, images: IntArray) -> Regions:
         """Read from disk, and as float32 from here on."""
         rows, lengths = gather(self.store.offsets, images)
-        wanted = {CLASSES, *DETECTED} & self.detections.keys()
-        columns = {name: torch.from_numpy(self.detections[name][rows]) for name in wanted}
+        wanted = {CLASSES, *DETECTED} & self.store.columns.keys() if self.detections else ()
+        columns = {name: torch.from_numpy(self.store.columns[name][rows]) for name in wanted}
+        features = torch.zeros(len(rows), 0)
+        if not self.boxes_alone:
+            features = torch.from_numpy(self.store.features[rows]).float()
         return Regions(
-            features=torch.from_numpy(self.store.features[rows]).float(),
+            features=features,
             boxes=torch.from_numpy(self.store.boxes[rows]),
             layout=SequenceLayout(tuple(lengths.tolist())),
             classes=columns[CLASSES].float() if CLASSES in columns else None,
@@ -56,17 +70,29 @@ class StoredRegions:
         )
 
 
-ImageStore = RegionStore | PictureFolder  #: images by name: their regions, or their pictures
+#: Images by name: their regions, their pictures, or their pictures with boxes.
+ImageStore = RegionStore | PictureFolder | BoxedPictures
 
 
-def provider_of(store: ImageStore) -> RegionProvider:
-    """What the images of a store give to a batch."""
-    return store if isinstance(store, PictureFolder) else StoredRegions(store)
+def provider_of(store: ImageStore, *, detections: bool = False) -> RegionProvider:
+    """What the images of a store give to a batch, with ``detections`` where they are asked for and stored."""
+    if isinstance(store, RegionStore):
+        return StoredRegions(store, detections)
+    if detections and isinstance(store, BoxedPictures) and isinstance(store.given, StoredRegions):
+        return replace(store, given=replace(store.given, detections=True))
+    return store
+
+
+def detector_outputs(store: ImageStore) -> RegionStore | None:
+    """The store of what a detector said of the images; None where there is none."""
+    if isinstance(store, BoxedPictures):
+        return store.given.store if isinstance(store.given, StoredRegions) else None
+    return store if isinstance(store, RegionStore) else None
 
 
 def region_sizes(store: ImageStore) -> dict[str, int]:
     """Sizes of an encoder that follow from its images; no detector names the cells of pictures."""
-    return {"region_dim": store.dim} | ({"num_region_classes": 0} if isinstance(store, PictureFolder) else {})
+    return {"region_dim": store.dim} | ({} if isinstance(store, RegionStore) else {"num_region_classes": 0})
 
 
 def _detected(columns: Mapping[str, torch.Tensor], what: str) -> Detected | None:

@@ -27,7 +27,6 @@ from mm_kptm.experiment.settings import EncoderSettings, Experiment
 from mm_kptm.experiment.visual.feature_contract import check_contract
 from mm_kptm.experiment.visual.frontend import add_vision, pixel_format, published_frontends
 from mm_kptm.knowledge.kinds.protocol import knowledge_kinds
-from mm_kptm.objectives.continual import ContinualSchedule
 from mm_kptm.objectives.mixture import Mixture, Objective
 from mm_kptm.objectives.spec import (
     LANGUAGE_IDS,
@@ -46,7 +45,7 @@ from mm_kptm.systems.saved import saved_task_parameters
 from mm_kptm.systems.system import System
 from mm_kptm.tasks.adversarial_training import AdversarialTraining
 from mm_kptm.tasks.multitask import MultiTask
-from mm_kptm.tasks.pretraining import ObjectiveSource, SourcesOfObjectives, Staged, heads_of
+from mm_kptm.tasks.pretraining import ObjectiveSchedule, ObjectiveSource, OneAStep, SourcesOfObjectives, heads_of
 from mm_kptm.tasks.protocol import Task, check_fit, check_vocabulary
 from mm_kptm.tasks.protocol import find as find_task
 from mm_kptm.tasks.transfer import transferred
@@ -62,7 +61,7 @@ class Built:
     model: Trainable[Any]
     system: System
     prepared: PreparedData
-    schedule: ContinualSchedule | None = None  #: continual-pretraining stages, if any
+    schedule: ObjectiveSchedule | None = None  #: of the objective of each step; None: all in every step
 
     @cached_property
     def sources(self) -> dict[str, Source[Any]]:
@@ -88,9 +87,9 @@ class Built:
         if self.schedule is not None:
             if not isinstance(source, ObjectiveSource | SourcesOfObjectives):
                 raise UserError(
-                    "stages were asked for, but these data build the batches of all objectives in one source"
+                    "one objective a step was asked for, but these data build the batches of all in one source"
                 )
-            return Staged(source, self.schedule)
+            return OneAStep(source, self.schedule)
         return self._plain.training_source(source) if isinstance(self._plain, MultiTask) else source
 
     @property

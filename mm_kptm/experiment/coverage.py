@@ -21,7 +21,7 @@ from mm_kptm.datasets.protocol import PreparedData
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import Built
 from mm_kptm.experiment.settings import Experiment
-from mm_kptm.knowledge.kinds.protocol import BRANCHES, CANDIDATES, ENTITIES
+from mm_kptm.knowledge.kinds.protocol import BRANCHES, CANDIDATES, ENTITIES, REGION_ENTITIES
 from mm_kptm.nn.visibility import Branches
 from mm_kptm.train.protocol import Source
 
@@ -78,7 +78,11 @@ class NameCoverage:
 def gives_facts(settings: Experiment, prepared: PreparedData) -> bool:
     """Whether the examples of an experiment carry facts, so that there is a coverage."""
     way = settings.knowledge.way
-    injected = way is not None and settings.knowledge.given != "none" and way.form in (BRANCHES, ENTITIES, CANDIDATES)
+    injected = (
+        way is not None
+        and settings.knowledge.given != "none"
+        and way.form in (BRANCHES, ENTITIES, REGION_ENTITIES, CANDIDATES)
+    )
     return injected or (prepared.encoding is not None and prepared.encoding.table is not None)
 
 
@@ -174,9 +178,11 @@ def _of(inputs: Inputs, text: Tokens) -> Coverage:
 
 
 def _linked(inputs: Inputs, sequence_ids: Tensor) -> Iterator[Tensor]:
-    """The text of every linked mention."""
+    """The text of every linked mention or region."""
     if inputs.entities is not None:
         yield sequence_ids[inputs.entities.linked]
+    if inputs.region_entities is not None:
+        yield inputs.repeat_shared()[0].sequence_ids(sequence_ids.device)[inputs.region_entities.linked]
     for candidates in (inputs.candidates or {}).values():
         named = (candidates.spans[:, 0] >= 0) & (candidates.entities > 0).any(dim=1)
         yield candidates.layout.sequence_ids(sequence_ids.device)[named]

@@ -14,12 +14,16 @@ from mm_kptm.experiment.settings import Experiment
 from mm_kptm.tasks.example import Row
 from mm_kptm.tasks.protocol import Task, write_predictions
 from mm_kptm.tasks.stored_rows import StoredRows
+from mm_kptm.train.parallel.processes import is_main_process, start
+from mm_kptm.train.protocol import module_of
 
 PART = 4096  #: examples of a file that are predicted together
 
 
 def predict(run: Path, *, split: str = "test", file: Path | None = None) -> Sequence[Row]:
     """Predict with a run's last checkpoint on a split, or on a file in the format of its data.
+
+    Several processes share the work, and all get the rows; the first one writes.
 
     Args:
         run: run folder.
@@ -33,7 +37,8 @@ def predict(run: Path, *, split: str = "test", file: Path | None = None) -> Sequ
         return StoredRows(each_prediction(run, file))
     settings, built, task = _task_of(run)
     rows = task.predictions(built.source(split), batch_size=settings.train.batch_size)
-    write_predictions(rows, run / "predictions" / f"{split}.jsonl")
+    if is_main_process():
+        write_predictions(rows, run / "predictions" / f"{split}.jsonl")
     return rows
 
 
@@ -67,6 +72,8 @@ def each_prediction(run: Path, file: Path) -> Iterator[Row]:
 def submit(run: Path, *, split: str = "test", folder: Path | None = None) -> Sequence[Path]:
     """Write the submission files of the official evaluation and validate them by reading them back.
 
+    Several processes share the work; the first one writes, and the others return nothing.
+
     Args:
         run: run folder.
         split: split to predict.
@@ -82,12 +89,16 @@ def submit(run: Path, *, split: str = "test", folder: Path | None = None) -> Seq
         )
     rows = task.predictions(built.source(split), batch_size=settings.train.batch_size)
     folder = run / "submission" if folder is None else folder
+    if not is_main_process():
+        return ()
     folder.mkdir(parents=True, exist_ok=True)
     return built.prepared.submit(split, rows, folder)
 
 
 def _task_of(run: Path) -> tuple[Experiment, Built, Task]:
+    device = start()
     settings, built = opened(run)
+    module_of(built.model).to(device)
     if built.task is None:
         raise UserError(f"{run} pretrained without a task and answers nothing; predict a run that has one")
     return settings, built, built.task

@@ -13,6 +13,7 @@ from mm_kptm.datasets.protocol import PRETRAINING, datasets
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.kinds.protocol import KnowledgeKind, find_kind, knowledge_kinds
 from mm_kptm.objectives.continual import ContinualSchedule
+from mm_kptm.objectives.drawn import DrawnObjectives
 from mm_kptm.tasks.adversarial_training import AdversarialSettings
 from mm_kptm.tasks.transfer import TransferSettings
 from mm_kptm.train.settings import TrainSettings
@@ -26,19 +27,23 @@ else:  # all registered datasets and kinds of knowledge injection, plug-ins incl
 
 
 Scalar = bool | int | float | str
-Size = int | float | bool | str | dict[str, Any]  #: a dict holds the sizes of a part, or of parts by name
+#: A list holds one size per layer or stage; a dict the sizes of a part, or of parts by name.
+Size = int | float | bool | str | list[Any] | dict[str, Any]
 
 
 @dataclass(frozen=True)
 class VisionSettings:
     """Backbone that turns the pictures of `data.images` into regions, inside the model."""
 
-    backbone: str = "resnet50"  #: any model of timm, or patches of raw pixels (ViLT)
+    backbone: str = "resnet50"  #: any model of timm, patches of raw pixels (ViLT), or caffe-resnet50 (101, 152)
     weights: Path | None = None  #: a file of timm or torchvision; fresh weights when null or none
+    regions: Literal["cells", "boxes"] = "cells"
+    """What becomes a region: each cell of the backbone's map, or each box of `data.boxes` (Fast R-CNN as in VL-BERT,
+    with a caffe-resnet)."""
     trainable: bool = True  #: whether it is trained, its BatchNorm statistics included
     freeze_batch_norm: bool = False  #: whether BatchNorm keeps the statistics of `weights` all the same
     size: int | None = None  #: side of the pictures in pixels, or their short side; as published when null
-    longest: int | None = None  #: longest side of pictures that keep their shape; squares when null
+    longest: int | None = None  #: longest side of pictures that keep their shape; squares when null, 1000 for boxes
     patch: int = 32  #: side of a patch of `patches`, in pixels
     kernel: int | None = None  #: side of the convolution to the encoder's width; that of the system when null
     pool: int | None = None  #: cells max-pooled into one, along each side; that of the system when null
@@ -129,6 +134,9 @@ class Experiment:
     stages: dict[str, tuple[int, ...]] = field(
         default_factory=dict
     )  #: steps of each objective in every stage (continual pretraining, ERNIE 2.0)
+    objectives_per_step: Literal["all", "one"] = "all"
+    """all: the weighted sum of the losses of all objectives; one: a step trains one of them, drawn by the weights, as
+    UNITER does."""
     adversarial: AdversarialSettings | None = None  #: perturb the inputs while training (VILLA); null for none
     factors: dict[str, bool] = field(default_factory=dict)
     """Levels of the factors that a comparison crosses, such as {graph: true, picture: false}: it prints their effects
@@ -157,6 +165,11 @@ class Experiment:
             )
         if self.transfer is not None and self.task is None:
             raise UserError("transfer is of a task, but there is none; leave it out where objectives are trained alone")
+        if self.objectives_per_step not in ("all", "one"):
+            raise UserError(f"objectives_per_step is {self.objectives_per_step!r} but must be one of all, one")
+        if self.objectives_per_step == "one" and (self.task is not None or self.stages):
+            instead = f"the task {self.task} is trained beside them" if self.task is not None else "stages say which"
+            raise UserError(f"objectives_per_step is one, but {instead}; leave it at all")
         if self.stages:
             self._check_stages()
 
@@ -172,8 +185,10 @@ class Experiment:
             raise UserError(f"stages have {steps} steps in all, but train.steps is {self.train.steps}; make them equal")
 
     @property
-    def schedule(self) -> ContinualSchedule | None:
-        """Continual-pretraining schedule; None without stages."""
+    def schedule(self) -> ContinualSchedule | DrawnObjectives | None:
+        """Objective of each step, by stages or drawn; None where all are trained in every step."""
+        if self.objectives_per_step == "one":
+            return DrawnObjectives(self.objectives, self.train.seed)
         return ContinualSchedule(self.stages) if self.stages else None
 
     @property

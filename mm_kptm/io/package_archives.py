@@ -31,8 +31,18 @@ _ENTRY = 60  #: bytes of the header of a file in an ar archive
 _JOINTS = {"pypi": "==", "npm": "@", "debian": "="}  #: between a package and its version
 _COMMANDS = {
     "pypi": (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"),
-    "npm": ("npm", "pack", "--silent"),
+    "npm": ("npm", "pack", "--loglevel=error"),
     "debian": ("apt-get", "download", "--quiet"),
+}
+
+
+#: What the codes mean by which a client says why a download failed.
+_REASONS = {
+    "ENOSPC": "no space is left on the disk; free some and start again",
+    **dict.fromkeys(
+        ("ECONNREFUSED", "ECONNRESET", "ENOTFOUND", "EAI_AGAIN", "ETIMEDOUT", "ENETUNREACH"),
+        "the registry cannot be reached",
+    ),
 }
 
 
@@ -111,6 +121,7 @@ class PackageArchive:
         if done.returncode:
             said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
             why = next((line for line in said if "ERROR" in line or "code" in line), said[-1] if said else "no reason")
+            why = next((reason for code, reason in _REASONS.items() if code in done.stderr), why)
             raise UserError(f"{name} could not be downloaded ({why.removeprefix('ERROR: ')[:120]}); {remedy}")
 
     def members(self, path: Path, suffix: str) -> Iterator[tuple[str, bytes]]:

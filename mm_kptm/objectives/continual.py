@@ -99,6 +99,10 @@ class ContinualSchedule:
         stage = self.stage(step)
         return self._orders[stage][step - 1 - sum(self.lengths[:stage])]
 
+    def factor(self, name: str) -> float:
+        """Factor of the weighted loss of an objective: its weight counts beside its steps."""
+        return 1.0
+
     @cached_property
     def _orders(self) -> tuple[tuple[str, ...], ...]:
         """The order of objectives in every stage, each evenly spaced."""

@@ -6,7 +6,7 @@ Shapes: B examples.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
@@ -74,10 +74,11 @@ class MixtureBatch:
 
     by_name: Mapping[str, Any]
     size: int
+    factor: float = 1.0  #: of the weighted sum of their losses
 
     def to(self, device: torch.device | str) -> Self:
         """The same batches with their tensors on ``device``."""
-        return type(self)({name: prepared.to(device) for name, prepared in self.by_name.items()}, self.size)
+        return replace(self, by_name={name: prepared.to(device) for name, prepared in self.by_name.items()})
 
     def __len__(self) -> int:
         return self.size
@@ -131,7 +132,7 @@ class Mixture(nn.Module):
             self.weights[name] * self.objectives[name].loss(self.system, prepared)
             for name, prepared in batch.by_name.items()
         ]
-        return torch.stack(losses).sum()
+        return batch.factor * torch.stack(losses).sum()
 
     def measure(self, batch: MixtureBatch) -> dict[str, Tensor]:
         """The loss of every objective on each example."""

@@ -129,11 +129,14 @@ class PictureFolder:
         return resized
 
     def _grid(self, place: int) -> tuple[int, int]:
-        if self.format.resize.longest is None:
-            return self.format.grid(self.format.resize.size, self.format.resize.size)
+        resize, grid = self.format.resize, self.format.grid
+        if grid is None:
+            raise TypeError("the regions of these pictures are boxes, not cells")
+        if resize.longest is None:
+            return grid(resize.size, resize.size)
         if place not in self._grids:
             width, height = picture_size(self.folder / self.names[place])
-            self._grids[place] = self.format.grid(*self.format.resize.output_size(height, width))
+            self._grids[place] = grid(*resize.output_size(height, width))
         return self._grids[place]
 
     @cached_property

@@ -95,6 +95,7 @@ class InputSource:
         base: knowledge base of those entities; linked tokens are then mentions with one candidate, instead of
             entities on the token grid.
         labels: labels of the texts that objectives predict, by objective; -1 where there is none, each [S].
+        region_entities: entity of every region as each text sees it, column ``entities``, [S].
         tags: what stands behind every text about an image, such as the names of its objects: column ``ids``, [P].
     """
 
@@ -105,6 +106,7 @@ class InputSource:
     base: str | None = None
     labels: Mapping[str, IntArray] = field(default_factory=dict)
     tags: Packed | None = None
+    region_entities: Packed | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -140,6 +142,13 @@ class InputSource:
         )
         return self._with_facts(inputs, texts)
 
+    def images_alone(self, images: IntArray) -> Inputs:
+        """Collate images without a text."""
+        if self.pictures is None:
+            raise UserError("images were to be read, but this source has none")
+        pixels = self.pictures.images(images) if isinstance(self.pictures, PixelProvider) else None
+        return Inputs(regions=self.pictures.regions(images), images=pixels)
+
     def _with_facts(self, inputs: Inputs, texts: IntArray) -> Inputs:
         """Inputs with the labels of their texts and the entities linked in them."""
         if self.labels:
@@ -147,6 +156,10 @@ class InputSource:
             inputs = replace(inputs, labels=labels)
         if self.entities is None:
             return inputs
+        if self.region_entities is not None:
+            numbers = torch.from_numpy(self.region_entities.take(texts)[0]["entities"].astype(np.int64, copy=False))
+            linked = Entities(self.entities[numbers], linked=numbers > 0, ids=numbers - 1)
+            return inputs.with_streams(region_entities=linked)
         column = Packed(self.texts.offsets, {"entities": self.texts.columns["entities"]})
         taken, lengths = column.take(texts)
         numbers = torch.from_numpy(taken["entities"].astype(np.int64, copy=False))

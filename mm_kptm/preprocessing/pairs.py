@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import torch
 
 from mm_kptm.batch import Inputs
-from mm_kptm.preprocessing.inputs import InputSource
+from mm_kptm.train.protocol import Source
 
 
 @dataclass(frozen=True, eq=False)
 class TargetSource:
     """Texts to read, each with one to write."""
 
-    sources: InputSource
-    targets: InputSource
+    sources: Source[Inputs]
+    targets: Source[Inputs]
 
     def __len__(self) -> int:
         return len(self.sources)

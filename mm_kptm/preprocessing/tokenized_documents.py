@@ -20,10 +20,19 @@ from mm_kptm.data.packing import Packed
 from mm_kptm.data.token_store import Tokenized
 from mm_kptm.data.tokenizers.batch import IDS, STARTS, STOPS, Characters, encode_batch
 from mm_kptm.data.tokenizers.protocol import Tokenizer
+from mm_kptm.knowledge.linking.mention_index import MentionIndex
 
 UNITS, CAPITALS, DOCUMENT = "units", "capitals", "document"
 
 Phrases = Callable[[Sequence[str]], Sequence[Sequence[tuple[int, int]]]]
+
+
+def found_phrases(names: MentionIndex, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
+    """The characters of the phrases in every text."""
+    found: list[list[tuple[int, int]]] = [[] for _ in texts]
+    for text, start, end, _ in names.find(list(texts)):
+        found[text].append((start, end))
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,8 +62,8 @@ class TokenizedDocuments:
     @cached_property
     def firsts(self) -> NDArray[np.int64]:
         """First sentence of every document, and the end, [D + 1]."""
-        starts = np.flatnonzero(np.diff(self.of_document.astype(np.int64), prepend=-1))
-        return np.append(starts, len(self.of_document))
+        others = np.flatnonzero(self.of_document[1:] != self.of_document[:-1]) + 1
+        return np.concatenate([np.zeros(min(1, len(self.of_document)), np.int64), others, [len(self.of_document)]])
 
     def __len__(self) -> int:
         return len(self.firsts) - 1

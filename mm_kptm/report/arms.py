@@ -95,17 +95,32 @@ def headline(arms: Sequence[ReportedArm], split: str, generator: np.random.Gener
             if (known := [one.correct for one in run.predictions.get(split, ()) if one.correct is not None])
         ]
         rows.append(Row(arm.name, "accuracy", found.value, found.low, found.high, found.n, std=over_seeds(seeds).std))
-    computed: dict[str, float] = {}
-    for arm in arms:
-        for run in arm.runs:
-            computed |= run.baselines.get(split, {})
     if not rows:
         note = f"None of the {counted(answered, 'example')} has a gold answer, so there is no accuracy and no interval"
         return Table(f"Split {split}", (), note)
-    rows += [Row(name, "accuracy", share, baseline=True) for name, share in sorted(computed.items())]
+    rows += [Row(name, "accuracy", share, baseline=True) for name, share in _baselines(arms, split)]
     return Table(
         f"Split {split}", tuple(rows), f"Intervals of 95 % from drawing {counted(groups, 'group')} of examples."
     )
+
+
+def _baselines(arms: Sequence[ReportedArm], split: str) -> list[tuple[str, float]]:
+    """Model-free baselines of a split; those that not all arms share are followed by the arms that they belong to."""
+    owners: dict[str, dict[float, list[str]]] = {}
+    having = set[str]()
+    for arm in arms:
+        for run in arm.runs:
+            for name, share in run.baselines.get(split, {}).items():
+                having.add(arm.name)
+                named = owners.setdefault(name, {}).setdefault(share, [])
+                if arm.name not in named:
+                    named.append(arm.name)
+    found = []
+    for name, by_share in sorted(owners.items()):
+        for share, named in by_share.items():
+            shared = len(by_share) == 1 and len(named) == len(having)
+            found.append((name if shared else f"{name} ({', '.join(named)})", share))
+    return found
 
 
 def contrasts(arms: Sequence[ReportedArm], generator: np.random.Generator, *, draws: int = DRAWS) -> list[Contrast]:

@@ -6,7 +6,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from mm_kptm.errors import UserError, nearest
 from mm_kptm.systems.published_fields import STANDARD, check_family, check_fields, note_unknown
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mm_kptm.systems.keymap import TranslatedState
     from mm_kptm.systems.transformers_form import TransformersForm
 
+T = TypeVar("T")
 
 #: Sizes by the names that configurations of transformers have for them, of recipes that read none.
 TRANSFORMERS_NAMES: Mapping[str, str] = {
@@ -216,6 +217,18 @@ class Frontend:
         check_sizes(self.name, self.build, given)
         _, *takes = inspect.signature(self.build).parameters.values()
         return {size.name: size.default for size in takes if size.default is not size.empty} | dict(given)
+
+
+def takes_sizes_of(built: type[nn.Module]) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """Decorator of a builder that hands its sizes on to a module: they are read off the module's own signature."""
+
+    def named(build: Callable[..., T]) -> Callable[..., T]:
+        first, *_ = inspect.signature(build).parameters.values()
+        sizes = inspect.signature(built).parameters.values()
+        build.__signature__ = inspect.Signature([first, *sizes])  # type: ignore[attr-defined]  # read by inspect
+        return build
+
+    return named
 
 
 def check_sizes(what: str, build: Callable[..., nn.Module], sizes: Mapping[str, Any]) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
 
 from mm_kptm.batch import Inputs
-from mm_kptm.objectives.continual import ContinualSchedule
 from mm_kptm.objectives.mixture import MixtureBatch, Objective, required_heads
 from mm_kptm.train.protocol import Source
 
@@ -100,12 +99,22 @@ class Repeated:
         return self.inputs.batch([index % len(self.inputs) for index in indices], generator)
 
 
+class ObjectiveSchedule(Protocol):
+    """Objective of each step."""
+
+    def objective(self, step: int) -> str:
+        """Name of the objective trained at a step; steps count from 1."""
+
+    def factor(self, name: str) -> float:
+        """Factor of its weighted loss."""
+
+
 @dataclass(frozen=True)
-class Staged:
+class OneAStep:
     """Batches of one objective per step by a schedule; of all objectives without a step."""
 
     source: ObjectiveSource | SourcesOfObjectives
-    schedule: ContinualSchedule
+    schedule: ObjectiveSchedule
 
     def __len__(self) -> int:
         return len(self.source)
@@ -118,9 +127,30 @@ class Staged:
         """The batches of all objectives."""
         return self.source.batch(indices, generator)
 
-    def at(self, step: int) -> ObjectiveSource | SourcesOfObjectives:
+    def at(self, step: int) -> Source[MixtureBatch]:
         """The source of the objective trained at a step."""
-        return self.source.only(self.schedule.objective(step))
+        name = self.schedule.objective(step)
+        only = self.source.only(name)
+        return only if (factor := self.schedule.factor(name)) == 1 else Scaled(only, factor)
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """A source whose losses have a factor."""
+
+    source: Source[MixtureBatch]
+    factor: float
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def length(self, index: int) -> int:
+        """Length in the source."""
+        return self.source.length(index)
+
+    def batch(self, indices: Sequence[int], generator: torch.Generator) -> MixtureBatch:
+        """The batch of the source with the factor."""
+        return replace(self.source.batch(indices, generator), factor=self.factor)
 
 
 def heads_of(objectives: Mapping[str, Objective]) -> dict[str, dict[str, Any]]:

@@ -13,7 +13,9 @@ import json
 import pickle
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TypedDict, cast
 
@@ -26,7 +28,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.io import manifest
 from mm_kptm.io.atomic import TEMPORARY, sync, write_text, writing
 from mm_kptm.io.records import Record, parse_json
-from mm_kptm.io.tensors import write_tensors
+from mm_kptm.io.tensors import Memory, host_copy, memory_of, write_tensors
 from mm_kptm.io.text_lines import is_count, read_text
 from mm_kptm.train.optim import OptimizerState
 
@@ -59,10 +61,31 @@ class TrainerState(ScaledState):
 
 
 class Checkpoints:
-    """Checkpoints of one run folder."""
+    """Checkpoints of one run folder.
 
-    def __init__(self, run: Path) -> None:
+    Args:
+        run: the run folder.
+        background: whether :meth:`finish` returns when what it writes is copied to the memory of the host, and a thread
+            writes it. A process that is killed meanwhile leaves the checkpoint before it.
+    """
+
+    def __init__(self, run: Path, *, background: bool = False) -> None:
         self.folder = run / "checkpoints"
+        self._thread = ThreadPoolExecutor(1, "checkpoints") if background else None
+        self._queued: list[Future[None]] = []
+
+    def do(self, action: Callable[[], None]) -> None:
+        """Act now, or behind what the thread has to write."""
+        if self._thread is None:
+            action()
+        else:
+            self._queued.append(self._thread.submit(action))
+
+    def wait(self) -> None:
+        """Wait until everything is written; what failed in the thread fails here."""
+        queued, self._queued = self._queued, []
+        for one in queued:
+            one.result()
 
     def save(self, weights: Mapping[str, Tensor], trainer: TrainerState, extra: Mapping[str, str]) -> Path:
         """Write a checkpoint and point ``latest`` at it; if interrupted, the previous one stays valid."""
@@ -75,7 +98,8 @@ class Checkpoints:
         return self.folder / f".draft-{_name(step)}"
 
     def begin(self, draft: Path) -> None:
-        """Create the temporary folder of a checkpoint."""
+        """Create the temporary folder of a checkpoint, once the one before is written."""
+        self.wait()
         self.folder.mkdir(parents=True, exist_ok=True)
         self._sweep()
         draft.mkdir()
@@ -83,8 +107,16 @@ class Checkpoints:
     def finish(
         self, draft: Path, weights: Mapping[str, Tensor], trainer: TrainerState, extra: Mapping[str, str]
     ) -> Path:
-        """Write the remaining files, rename the folder and point ``latest`` at it."""
+        """Write the remaining files, rename the folder and point ``latest`` at it; returns where it will be."""
+        if self._thread is not None:
+            weights, trainer = host_copy((weights, trainer))
         final = self.folder / _name(trainer["step"])
+        self.do(partial(self._finish, draft, final, weights, trainer, extra))
+        return final
+
+    def _finish(
+        self, draft: Path, final: Path, weights: Mapping[str, Tensor], trainer: TrainerState, extra: Mapping[str, str]
+    ) -> None:
         write_weights(weights, draft / WEIGHTS)
         _write_trainer(trainer, draft / TRAINER)
         for name, text in extra.items():
@@ -94,7 +126,6 @@ class Checkpoints:
         draft.rename(final)
         sync(self.folder)
         self.point("latest", final)
-        return final
 
     def point(self, pointer: str, checkpoint: Path) -> None:
         """Point ``latest`` or ``best`` at a checkpoint, atomically."""
@@ -269,12 +300,11 @@ def check_fit(file: Path, there: Mapping[str, torch.Size], here: Mapping[str, to
 
 def write_weights(weights: Mapping[str, Tensor], file: Path) -> None:
     """Write named tensors as safetensors; tied tensors are stored once, under their first name."""
-    first: dict[tuple[int, torch.Size, tuple[int, ...]], str] = {}
+    first: dict[Memory, str] = {}
     stored: dict[str, Tensor] = {}
     tied: dict[str, str] = {}
     for name, tensor in weights.items():
-        memory = (tensor.data_ptr(), tensor.shape, tensor.stride())
-        stored_name = first.setdefault(memory, name) if tensor.numel() else name
+        stored_name = first.setdefault(memory_of(tensor), name) if tensor.numel() else name
         if stored_name != name:
             tied[name] = stored_name
         else:

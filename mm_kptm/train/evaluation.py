@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mm_kptm.data.sampler import in_order, seeded
 from mm_kptm.errors import UserError
-from mm_kptm.train.loading import prefetch
+from mm_kptm.train.loading import Copies, Loader
 from mm_kptm.train.parallel.processes import all_gather_object, rank_and_world_size
 from mm_kptm.train.precision import Precision, autocast
 from mm_kptm.train.protocol import BatchT, Source, Trainable, module_of
@@ -49,10 +49,14 @@ def evaluate(
     *,
     batch_size: int = 64,
     precision: Precision = "fp32",
+    max_tokens: int | None = None,
     seed: int = 0,
-    num_workers: int = 0,
+    loader: Loader[Numbered, BatchT] | None = None,
 ) -> Evaluation:
     """Evaluate ``model`` on its device on every example of ``source``.
+
+    A batch has at most ``batch_size`` examples, and with ``max_tokens`` at most so many rows, if it is of several.
+    ``loader`` is one of :func:`loader_of` this source, whose workers are kept; None: batches are made in this process.
 
     Batches are formed before they are assigned to processes, so results do not depend on the number of processes. All
     processes get the whole result, and all must call it. A batch may say by ``labelled``, one
@@ -65,16 +69,18 @@ def evaluate(
     if not len(source):
         raise UserError("there is no example to evaluate on; a source of at least one is needed")
     device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
-    orders = shard_batches(in_order([source.length(i) for i in range(len(source))], batch_size))
+    orders = shard_batches(in_order([source.length(i) for i in range(len(source))], batch_size, max_tokens))
+    made = (loader or loader_of(source, seed=seed, num_workers=0))(orders)
+    send = Copies(device)
     mine: dict[str, list[Tensor]] = {}
     labelled: list[bool] = []
     training = module.training
     module.eval()
     try:
         with autocast(device, precision):
-            for (_, indices), batch in prefetch(partial(_make, source, seed), orders, num_workers=num_workers):
+            for (_, indices), batch in made:
                 labelled += getattr(batch, "labelled", None) or [True] * len(indices)
-                for name, values in model.measure(batch.to(device)).items():
+                for name, values in model.measure(send(batch)).items():
                     if values.shape != (len(indices),):
                         raise ValueError(
                             f"{type(model).__name__} measured {name} as {list(values.shape)} on {len(indices)} "
@@ -102,6 +108,11 @@ def _check_finite(evaluation: Evaluation) -> None:
                 f"the {name} is {values[where[0]].item()} on examples {shown}; the weights, or the features of these "
                 "examples, hold numbers that are not finite"
             )
+
+
+def loader_of(source: Source[BatchT], *, seed: int, num_workers: int) -> Loader[Numbered, BatchT]:
+    """Maker of the batches of evaluations of a source."""
+    return Loader(partial(_make, source, seed), num_workers=num_workers)
 
 
 def _make(source: Source[BatchT], seed: int, order: Numbered) -> BatchT:

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Generic
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,12 +27,12 @@ from mm_kptm.train.activation_checkpointing import checkpointed_activations
 from mm_kptm.train.checkpoint import Best, Checkpoints, TrainerState, load_trainer, verify
 from mm_kptm.train.compilation import compiled_layers
 from mm_kptm.train.environment import environment, write_environment
-from mm_kptm.train.evaluation import Evaluation
+from mm_kptm.train.evaluation import Evaluation, Numbered, loader_of
 from mm_kptm.train.evaluation import evaluate as measure
-from mm_kptm.train.loading import num_workers_for, prefetch
+from mm_kptm.train.loading import Copies, Loader, num_workers_for, prefetch
 from mm_kptm.train.log import Log
 from mm_kptm.train.losses import Losses
-from mm_kptm.train.monitor import check_monitored_measure, check_monitored_split, is_better, monitored
+from mm_kptm.train.monitor import check_monitored_measure, check_monitored_split, is_better, monitored, out_of_patience
 from mm_kptm.train.optim import lr_at, set_lr
 from mm_kptm.train.parallel.processes import barrier, is_main_process, rank_and_world_size, standing_in
 from mm_kptm.train.parallel.protocol import accelerator_for, parallel_for, parallel_strategy
@@ -104,7 +105,7 @@ def fit(
 def sampler_for(source: Source[BatchT], settings: TrainSettings) -> Sampler:
     """Build the sampler of a run on ``source``; its ``num_batches`` converts epochs to steps."""
     return Sampler(
-        [source.length(i) for i in range(len(source))],
+        np.fromiter((source.length(i) for i in range(len(source))), np.int64, len(source)),
         batch_size=settings.batch_size,
         max_tokens=settings.max_tokens,
         seed=settings.seed,
@@ -128,7 +129,8 @@ class _Run(Generic[BatchT]):
         self._steps = settings.num_steps
         accelerator = accelerator_for(settings)
         self.device: torch.device = accelerator.device
-        self._workers = num_workers_for(settings.num_workers, self.device)
+        self._workers, self._send = num_workers_for(settings.num_workers, self.device), Copies(self.device)
+        self._loaders: dict[str, Loader[Numbered, BatchT]] = {}  # of evaluations, by split
         self._way = parallel_strategy(settings)
         self._parallel = parallel_for(model, accelerator, settings)
         self._training = module_of(self._parallel.measured)
@@ -143,7 +145,7 @@ class _Run(Generic[BatchT]):
         )
         self._scaler = grad_scaler(self.device, settings)
         self._losses = Losses(accelerator.gather, settings.lr, may_overflow=self._scaler.is_enabled())
-        self._checkpoints = Checkpoints(folder)
+        self._checkpoints = Checkpoints(folder, background=settings.background_save)
         self._settings, self._folder, self._splits, self._extra = settings, folder, splits, extra
         self._step = 0
         self._best: Best | None = None
@@ -233,6 +235,7 @@ class _Run(Generic[BatchT]):
                     log.say(f"stopped: no better {settings.monitor} in {settings.patience} evaluations")
                     break
                 if ends:
+                    self._checkpoints.wait()
                     raise preemption.preempted(self._step, self._steps)
             if self._best is not None and evaluations:
                 best, name = self._best["step"], settings.monitor
@@ -241,8 +244,9 @@ class _Run(Generic[BatchT]):
         if self._steps == 0:
             self._save()
         if not evaluations:  # resumed after the last step: evaluate again, do not log again
-            evaluations = {split: self._measure(source) for split, source in self._splits.items()}
+            evaluations = {split: self._measure(split, source) for split, source in self._splits.items()}
         self._parallel.gather_weights()
+        self._checkpoints.wait()
         barrier()
         saved = self._checkpoints.find("latest")
         if saved is None:
@@ -263,7 +267,7 @@ class _Run(Generic[BatchT]):
             seed_generators(seed_of(settings.seed, plan.step, part), self.device)
             weight = plan.weight(part, make.parts) * self._processes  # DDP averages over processes
             with self._parallel.no_sync() if part != make.local_parts[-1] else nullcontext(), standing_in(not weight):
-                loss = self._parallel.loss(batch.to(self.device))
+                loss = self._parallel.loss(self._send(batch))
                 self._scaler.scale(loss * weight).backward()
             losses.append(loss.detach())
         self._scaler.unscale_(optimizer)
@@ -291,21 +295,24 @@ class _Run(Generic[BatchT]):
     def _evaluate(self, log: Log) -> dict[str, Evaluation]:
         evaluations = {}
         for split, source in self._splits.items():
-            evaluations[split] = self._measure(source)
+            evaluations[split] = self._measure(split, source)
             log.measures(self._step, split, {**evaluations[split].means, "n": evaluations[split].n})
             if isinstance(trained := self._parallel.measured, AfterEvaluation):
                 trained.after_evaluation(split, source, evaluations[split])
         return evaluations
 
-    def _measure(self, source: Source[BatchT]) -> Evaluation:
+    def _measure(self, split: str, source: Source[BatchT]) -> Evaluation:
         settings = self._settings
+        if split not in self._loaders:
+            self._loaders[split] = loader_of(source, seed=settings.seed, num_workers=self._workers)
         return measure(
             self._parallel.measured,
             source,
             batch_size=settings.batch_size,
             precision=settings.precision,
+            max_tokens=settings.max_tokens,
             seed=settings.seed,
-            num_workers=self._workers,
+            loader=self._loaders[split],
         )
 
     def _is_best(self, evaluations: dict[str, Evaluation]) -> bool:
@@ -318,15 +325,7 @@ class _Run(Generic[BatchT]):
 
     @property
     def _out_of_patience(self) -> bool:
-        """Whether ``settings.patience`` evaluations brought no better value; a function of the step and the best one.
-
-        A resumed run therefore stops where an unbroken one does, and goes on when its patience is raised.
-        """
-        patience, every = self._settings.patience, self._settings.eval_every
-        if patience is None or every is None:
-            return False
-        best = 0 if self._best is None else self._best["step"]
-        return self._step // every - best // every >= patience
+        return out_of_patience(self._settings, self._step, 0 if self._best is None else self._best["step"])
 
     def _save(self) -> None:
         state: TrainerState = {
@@ -342,8 +341,8 @@ class _Run(Generic[BatchT]):
         if checkpoint is None:
             return
         if self._best is not None and self._best["step"] == self._step:
-            self._checkpoints.point("best", checkpoint)
-        self._checkpoints.prune(self._settings.keep_last)
+            self._checkpoints.do(partial(self._checkpoints.point, "best", checkpoint))
+        self._checkpoints.do(partial(self._checkpoints.prune, self._settings.keep_last))
 
 
 def _due(step: int, every: int | None) -> bool:

@@ -79,6 +79,15 @@ def is_better(settings: TrainSettings, value: float, best: float | None) -> bool
     return value < best if lower_is_better(settings.monitor or "") else value > best
 
 
+def out_of_patience(settings: TrainSettings, step: int, best: int) -> bool:
+    """Whether ``settings.patience`` evaluations brought no better value; a function of the step and the best one.
+
+    A resumed run therefore stops where an unbroken one does, and goes on when its patience is raised.
+    """
+    patience, every = settings.patience, settings.eval_every
+    return patience is not None and every is not None and step // every - best // every >= patience
+
+
 def lower_is_better(monitor: str) -> bool:
     """Whether a measure, such as ``dev/loss``, is to fall."""
     return monitor.endswith(_LOWER_IS_BETTER)

@@ -24,6 +24,7 @@ _POSITIVE = (
     "max_hours",
     "log_every",
     "profile_steps",
+    "shard_group",
     "layer_decay",
     "head_lr",
 )
@@ -60,9 +61,15 @@ class TrainSettings:
     parallel: Literal["auto", "ddp", "fsdp"] = "auto"  #: replicated or sharded weights
     compile: bool = False  #: apply torch.compile to the layers; the first steps take a minute
     fused: bool = True  #: fused AdamW kernel
-    unused_parameters: bool = True  #: some parameters may get no gradient; false is faster in DDP
+    shard_group: int | None = (
+        None  #: processes that hold one copy of sharded weights, such as those of a node; null: all
+    )
+    unused_parameters: bool | Literal["static"] = True
+    """Whether some parameters may get no gradient; false is faster in DDP; static: looked for in the first step alone,
+    where the same ones are left out in every step."""
     eval_every: int | None = None  #: steps between evaluations, besides the final one
     save_every: int | None = None  #: steps between checkpoints, besides the final one
+    background_save: bool = False  #: write checkpoints in a thread, from a copy in the memory of the host
     keep_last: int = 2  #: newest checkpoints to keep
     monitor: str | None = None  #: also keep the best checkpoint by ``split/measure``, such as ``dev/accuracy``
     patience: int | None = None  #: stop after so many evaluations without a better `monitor`; null: never
@@ -109,9 +116,12 @@ class TrainSettings:
             ("optimizer", ("adamw", "bert-adam")),
             ("precision", ("fp32", "bf16", "fp16")),
             ("parallel", ("auto", "ddp", "fsdp")),
+            ("unused_parameters", (True, False, "static")),
         ):
             if getattr(self, name) not in choices:
-                raise UserError(f"train.{name} is {getattr(self, name)!r} but must be one of {', '.join(choices)}")
+                raise UserError(
+                    f"train.{name} is {getattr(self, name)!r} but must be one of {', '.join(map(str, choices))}"
+                )
         if self.monitor is not None and "/" not in self.monitor:
             raise UserError(
                 f"train.monitor is {self.monitor!r} but must name a split and a measure, such as dev/accuracy"

@@ -7,7 +7,7 @@ from typing import Generic, NamedTuple
 
 import torch
 
-from mm_kptm.data.sampler import BatchIndices, seeded, share
+from mm_kptm.data.sampler import BatchIndices, even_shares, seeded, share
 from mm_kptm.train.protocol import BatchGiven, Scheduled, Source
 
 
@@ -19,6 +19,8 @@ class StepPlan(NamedTuple):
 
     def examples(self, part: int, parts: int) -> tuple[int, ...]:
         """Examples of one part; a batch smaller than the number of parts leaves some empty."""
+        if self.indices.lengths:
+            return tuple(self.indices.indices[place] for place in even_shares(self.indices.lengths, parts)[part])
         return share(self.indices.indices, part, parts)
 
     def weight(self, part: int, parts: int) -> float:

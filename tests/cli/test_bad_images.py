@@ -16,7 +16,7 @@ from PIL import Image
 
 from mm_kptm.cli import main
 from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
-from mm_kptm.vision.features.store import StoreWriter
+from tests.stores import write_regions
 
 Place = Callable[[Path], None]
 NOISE = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
@@ -124,16 +124,14 @@ def test_names_that_leave_the_folder_are_refused(place: Path, capsys: pytest.Cap
 def test_missing_features_are_named(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert trained("features: nowhere", pixels=False) == 2
     assert "region features were looked for in nowhere, but nowhere/" in sentence(capsys)
-    with StoreWriter(place / "store", dim=8) as writer:
-        writer.add("first.jpg", np.ones((2, 8)), np.tile([0.0, 0.0, 1.0, 1.0], (2, 1)))
+    write_regions(place / "store", [("first.jpg", np.ones((2, 8)), np.tile([0.0, 0.0, 1.0, 1.0], (2, 1)))])
     assert trained("features: store", pixels=False) == 2
     assert "store has no regions of image 'second.jpg'; it holds 1 images" in sentence(capsys)
 
 
 def test_mismatched_boxes_are_named(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with StoreWriter(place / "store", dim=8) as writer:
-        for image in ("first.jpg", "second.jpg"):
-            writer.add(image, np.ones((2, 8)), np.tile([0.0, 0.0, 1.0, 1.0], (2, 1)))
+    boxes = np.tile([0.0, 0.0, 1.0, 1.0], (2, 1))
+    write_regions(place / "store", [(image, np.ones((2, 8)), boxes) for image in ("first.jpg", "second.jpg")])
     np.save(place / "store" / "boxes.npy", np.zeros((3, 4), np.float32))
     assert trained("features: store", pixels=False) == 2
     assert "boxes.npy holds 3 regions, but store/index.json lists 4; the store is torn" in sentence(capsys)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mm_kptm.data.sampler import BatchIndices, Sampler, in_order, seed_of, seeded, share
+from mm_kptm.data.sampler import BatchIndices, Sampler, even_shares, in_order, seed_of, seeded, share
 from mm_kptm.errors import UserError
 
 LENGTHS = [3 + (i * 37) % 50 for i in range(103)]
@@ -79,6 +79,32 @@ def test_batches_of_rows_keep_the_budget_and_drop_nothing():
     assert sorted(i for draw in draws for i in draw.indices) == list(range(103))
     rows = [sum(LENGTHS[i] for i in draw.indices) for draw in draws]
     assert max(rows) <= 200 and sum(rows) / len(rows) > 150
+
+
+def test_what_does_not_fill_a_batch_of_rows_goes_into_the_next_pool() -> None:
+    """Pools that each cut their own rest had steps of one example, at the full learning rate."""
+    lengths = [3 + (i * 37) % 50 for i in range(3000)]
+    for seed in range(3):
+        draws = list(islice(Sampler(lengths, batch_size=8, max_tokens=200, seed=seed), 600))
+        rows = [sum(draw.lengths) for draw in draws if draw.epoch == 0]
+        assert min(rows) > 100 and sum(rows) == sum(lengths)
+        assert all(draw.lengths == tuple(lengths[i] for i in draw.indices) for draw in draws)
+
+
+@given(st.lists(st.integers(1, 500), min_size=1, max_size=60), st.integers(1, 9))
+def test_processes_share_a_batch_of_rows_evenly(lengths: list[int], parts: int) -> None:
+    shares = even_shares(tuple(lengths), parts)
+    assert sorted(place for part in shares for place in part) == list(range(len(lengths)))
+    loads = [sum(lengths[place] for place in part) for part in shares]
+    assert max(loads) - min(loads) <= max(lengths)
+    assert all(list(part) == sorted(part) for part in shares)
+
+
+def test_an_evaluation_keeps_a_budget_of_rows() -> None:
+    batches = in_order(LENGTHS, 8, max_tokens=60)
+    assert sorted(i for batch in batches for i in batch) == list(range(103))
+    assert all(len(batch) <= 8 and (len(batch) == 1 or sum(LENGTHS[i] for i in batch) <= 60) for batch in batches)
+    assert in_order(LENGTHS, 8, max_tokens=10**6) == in_order(LENGTHS, 8)
 
 
 def test_an_example_above_the_budget_is_named():

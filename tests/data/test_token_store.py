@@ -32,6 +32,12 @@ class Counted:
         return Tokenized(rows, {"kind": np.array(kept, dtype=np.int64) % 2}, {"zeros": len(items) - len(kept)})
 
 
+@pytest.fixture(autouse=True)
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls are counted here; ``tests/io/test_own_process.py`` has the other process."""
+    monkeypatch.setattr(token_store, "call_in_own_process", lambda build, *given, keep_open: build(*given))
+
+
 def numbers():
     return iter([3, 1, 0, 300, 2, 0, 5])
 

@@ -21,7 +21,7 @@ from mm_kptm.datasets.vision.refcoco import RefCocoData
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
-from mm_kptm.vision.features.store import write_store
+from tests.stores import write_regions
 
 NUMBERS, COLOURS = "one two three four five six seven eight".split(), "red blue green".split()  # noqa: SIM905
 WORDS = [*NUMBERS, *COLOURS, "a", "the", "in", "is", "near", "of", ".", "。", "#", "$"]
@@ -51,7 +51,7 @@ def home(tmp_path):
     (tmp_path / "vocab.txt").write_text("\n".join([*BERT_SPECIALS, *WORDS]) + "\n")
     rng = np.random.default_rng(0)
     boxes = np.array(BOXES)
-    write_store(tmp_path / "regions", [(f"{n}.jpg", rng.normal(size=(3, 16)), boxes) for n in range(8)])
+    write_regions(tmp_path / "regions", [(f"{n}.jpg", rng.normal(size=(3, 16)), boxes) for n in range(8)])
     (tmp_path / "kg").mkdir()
     (tmp_path / "kg" / "entity2id.txt").write_text("2\nQ1\t0\nQ2\t1\n")
     (tmp_path / "kg" / "entity2vec.vec").write_text("0.1\t0.2\t0.3\t0.4\n0.5\t0.6\t0.7\t0.8\n")

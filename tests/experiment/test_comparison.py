@@ -60,7 +60,7 @@ def test_every_arm_has_its_mean_its_spread_and_the_baselines(compared):
     accuracy, gaps, spoken = found.comparison.tables
     assert {row.metric for row in spoken.rows} == {"en", "fr", "average"}
     rows = {row.arm: row for row in accuracy.rows}
-    assert set(rows) == {"tree", "bare", "chance", "majority", "question-only", "image-only", "facts-only"}
+    assert set(rows) == {"tree", "bare", "chance", "majority", "question-only", "image-only", "facts-only (tree)"}
     seeds = [json.loads(line) for seed in (0, 1) for line in (out / f"tree-seed-{seed}/predictions/test.jsonl").open()]
     assert rows["tree"].value == pytest.approx(sum(row["correct"] for row in seeds) / len(seeds))
     assert rows["tree"].std is not None and rows["tree"].n == 40

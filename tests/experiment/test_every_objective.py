@@ -27,8 +27,8 @@ from mm_kptm.objectives.spec import specs
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.train.activation_checkpointing import checkpointed_activations
 from mm_kptm.train.protocol import module_of
-from mm_kptm.vision.features.store import StoreWriter
 from tests.small_towers import SIZES
+from tests.stores import write_regions
 
 SENTENCES = [
     ["The horse saw a guitar .", "Rome is a city .", "A mare saw the horse ."],
@@ -104,9 +104,8 @@ def documents(folder: Path) -> dict[str, Any]:
 
 def pictures(folder: Path) -> dict[str, Any]:
     rng = np.random.default_rng(0)
-    with StoreWriter(folder / "regions", dim=8) as writer:
-        for image in ("beach", "desk"):
-            writer.add(image, rng.random((3, 8)), np.tile([0.0, 0.0, 1.0, 1.0], (3, 1)))
+    boxes = np.tile([0.0, 0.0, 1.0, 1.0], (3, 1))
+    write_regions(folder / "regions", [(image, rng.random((3, 8)), boxes) for image in ("beach", "desk")])
     columns = {
         "class_probs": rng.dirichlet(np.ones(5), 6).astype("<f2"),
         "object_ids": rng.integers(0, 4, 6).astype("<i4"),
@@ -475,6 +474,7 @@ SILENT = {
     "k-adapter-large": "its adapters are pretrained one by one",
     "filter": "fine-tuned from XLM-R",
     "dual-bert": "fine-tuned from BERT",
+    "multifit-bidirectional": "the average of two models that are pretrained each by itself",
     "laser": "trained by a decoder that was not released",
     "efficientnet-lite0": "trained on the classes of ImageNet",
 }

@@ -16,7 +16,7 @@ from mm_kptm.errors import UserError, UserNotice
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.vision.features.contract import FeatureContract, read_contract, write_contract
-from mm_kptm.vision.features.store import write_store
+from tests.stores import write_regions
 
 MADE = FeatureContract(extractor="bottom-up", weights="sha256:1", colour_order="bgr", dim=8)
 
@@ -26,7 +26,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A store with a contract, questions about its images, and a run on them."""
     draw = np.random.default_rng(0)
     rows = [(f"{n}.jpg", draw.normal(size=(3, 8)), np.tile([0.0, 0.0, 1.0, 1.0], (3, 1))) for n in range(4)]
-    write_store(tmp_path / "regions", rows)
+    write_regions(tmp_path / "regions", rows)
     write_contract(MADE, tmp_path / "regions" / "contract.json")
     asked = [{"image": f"{n}.jpg", "question": "what?", "answers": [f"a{n % 2}"]} for n in range(4)]
     (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))

@@ -17,7 +17,7 @@ from mm_kptm.experiment.build import build
 from mm_kptm.experiment.run import evaluated, train
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
 from mm_kptm.train.settings import TrainSettings
-from mm_kptm.vision.features.store import write_store
+from tests.stores import write_regions
 
 SMALL = {"num_layers": 1, "dim": 8, "num_heads": 2, "ffn_dim": 8}
 #: By task: the keys that are always there, and the gold answers of two examples.
@@ -45,7 +45,7 @@ def experiment(folder: Path, task: str) -> Experiment:
     files = {split: folder / f"{split}.jsonl" for split in ("train", "dev", "test")}
     if task in ("vqa", "grounding"):
         boxes = np.array([[0, 0, 0.5, 1], [0.5, 0, 1, 1]])
-        write_store(folder / "regions", [("one", np.ones((2, 4)), boxes)])
+        write_regions(folder / "regions", [("one", np.ones((2, 4)), boxes)])
         images = OwnImages(name="custom-image", vocabulary=folder / "vocab.txt", features=folder / "regions", **files)
         return Experiment("x", EncoderSettings("uniter-base", sizes=SMALL), images, task)
     texts = OwnTexts(name="custom-text", vocabulary=folder / "vocab.txt", **files)

@@ -91,8 +91,10 @@ def test_photographs_are_answered(place: Path, capsys: pytest.CaptureFixture[str
 
 def test_photographs_of_all_shapes_are_retrieved(place: Path) -> None:
     shape = ["--encoder.vision.size=128", "--encoder.vision.longest=256"]
-    assert trained("captions.yaml", *shape, "--train.batch_size=3", steps=3) == 0
+    two_stages = ["--data.rerank=2", "--data.rerank_sample=2"]
+    assert trained("captions.yaml", *shape, *two_stages, "--train.batch_size=3", steps=3) == 0
     found = experiment.evaluate(place / "runs" / "captions", "train")
+    assert 0 <= float(str(found["sampled-recall@1"])) <= 1
     assert 0 <= float(str(found["text-to-image-recall@1"])) <= 1
     settings = config.read(Experiment, place / "captions.yaml", [*SMALL, *shape])
     batch = build(settings).source("train").batch([0, 2, 3], torch.Generator().manual_seed(0))

@@ -212,7 +212,9 @@ def test_facts_that_reach_no_example_are_refused(tmp_path: Path) -> None:
         build(tiny(tmp_path, knowledge=KnowledgeSettings("sentence-tree", "true")))
 
 
-@pytest.mark.parametrize(("kind", "made"), [("entity-fusion", FusedStream), ("kar", RecontextualisedStream)])
+@pytest.mark.parametrize(
+    ("kind", "made"), [("entity-fusion", FusedStream), ("region-fusion", FusedStream), ("kar", RecontextualisedStream)]
+)
 def test_facts_reach_an_encoder_that_was_published_without_them(kind: Kind, made: type, tmp_path: Path) -> None:
     """It trains, is measured and opened as a run."""
     settings = tiny(tmp_path, task="knowledge-vqa", knowledge=KnowledgeSettings(kind))
@@ -225,13 +227,14 @@ def test_facts_reach_an_encoder_that_was_published_without_them(kind: Kind, made
 
 def test_facts_are_told_in_the_form_that_was_asked_for_and_no_other(tmp_path: Path) -> None:
     told = {}
-    for kind in ("none", "sentence-tree", "entity-fusion", "kar"):
+    for kind in ("none", "sentence-tree", "entity-fusion", "region-fusion", "kar"):
         settings = tiny(tmp_path, task="knowledge-vqa", knowledge=KnowledgeSettings(kind))  # type: ignore[arg-type]
         for split in ("test", "test-swapped"):
             inputs = build(settings).source(split).batch(range(4), torch.Generator()).inputs
             told[kind, split] = (
                 inputs.text.attention_mask is not None,
                 inputs.entities is not None,
+                inputs.region_entities is not None,
                 bool(inputs.candidates),
             )
     assert {kind for kind, found in told.items() if not any(found)} == {("none", "test"), ("none", "test-swapped")}
@@ -276,6 +279,34 @@ def test_fused_facts_change_what_is_answered(tmp_path: Path) -> None:
     assert not torch.allclose(built.model(inputs), built.model(silent), atol=1e-4)  # type: ignore[operator]
 
 
+def test_facts_stand_at_the_regions_that_they_are_about(tmp_path: Path) -> None:
+    """The question names no number; swapped facts change the vectors of the same regions, and nothing else."""
+    fusion = KnowledgeSettings("region-fusion", "true")
+    two_layers = replace(TINY, sizes={**TINY.sizes, "num_layers": 2})
+    built = build(tiny(tmp_path, task="knowledge-vqa", encoder=two_layers, knowledge=fusion))
+    true, swapped = (
+        built.source(split).batch(range(8), torch.Generator()).inputs for split in ("test", "test-swapped")
+    )
+    layout, _ = true.repeat_shared()
+    assert true.region_entities.linked.all() and len(true.region_entities.linked) == layout.total
+    assert torch.equal(true.text.ids, swapped.text.ids)
+    told = build(tiny(tmp_path, task="knowledge-vqa", knowledge=KnowledgeSettings("entity-fusion", "true")))
+    assert (
+        true.text.layout.total < told.source("test").batch(range(8), torch.Generator()).inputs.text.layout.total
+    )  # no names behind the question
+    assert not torch.equal(true.region_entities.vectors, swapped.region_entities.vectors)
+    assert not torch.allclose(built.model(true), built.model(swapped), atol=1e-4)  # type: ignore[operator]
+    blind = true.with_streams(region_entities=replace(true.region_entities, vectors=true.region_entities.vectors[1:]))
+    with pytest.raises(UserError, match=r"entities stand on the grid of the regions, but there are \d+ regions, "):
+        built.model(blind)  # type: ignore[operator]
+
+
+def test_fusion_at_regions_wants_them_in_one_stream_with_the_text(tmp_path: Path) -> None:
+    lxmert = EncoderSettings("lxmert-base", sizes={"dim": 16, "num_heads": 2, "ffn_dim": 32, "num_layers": 1})
+    with pytest.raises(UserError, match=r"that reads text and regions in one stream, which lxmert-base does not"):
+        build(tiny(tmp_path, task="knowledge-vqa", encoder=lxmert, knowledge=KnowledgeSettings("region-fusion")))
+
+
 def test_fusion_wants_layers_to_mix_in(tmp_path: Path) -> None:
     sizes = {"dim": 16, "num_heads": 2, "ffn_dim": 32, "num_layers": 0}
     lxmert = EncoderSettings("lxmert-base", sizes=sizes)
@@ -283,3 +314,20 @@ def test_fusion_wants_layers_to_mix_in(tmp_path: Path) -> None:
         UserError, match=r"knowledge\.kind entity-fusion was asked for with lxmert-base, but its parts are"
     ):
         build(tiny(tmp_path, task="knowledge-vqa", encoder=lxmert, knowledge=KnowledgeSettings("entity-fusion")))
+
+
+def test_sizes_may_be_lists_and_are_read_again(tmp_path: Path) -> None:
+    """ViLBERT's co-attentions have places of their own; the run's settings open like those of its file."""
+    sizes = {
+        "dim": 16, "num_heads": 2, "ffn_dim": 32, "num_layers": 2, "region_states": 16, "region_heads": 2,
+        "region_ffn_dim": 32, "num_region_layers": 1, "num_cross_layers": 2, "cross_dim": 16, "cross_heads": 2,
+        "cross_text": [0, 1], "cross_regions": [0, 1],
+    }  # fmt: skip
+    settings = tiny(tmp_path, task="vqa", encoder=EncoderSettings("vilbert-base", sizes=sizes))
+    trained = experiment.train(settings, settings.folder, progress=False)
+    again, built = opened(settings.folder)
+    assert again.encoder.sizes["cross_text"] == [0, 1]
+    torch.testing.assert_close(built.system.state_dict(), trained.system.state_dict())
+    file = tmp_path / "e.yaml"
+    file.write_text(config.dump(settings))
+    assert config.read(Experiment, file, ["--encoder.sizes.cross_text=[1, 2]"]).encoder.sizes["cross_text"] == [1, 2]

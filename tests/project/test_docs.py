@@ -20,7 +20,7 @@ from mm_kptm.datasets.schemas import CUSTOM, readers
 from mm_kptm.experiment import comparison
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.tasks.protocol import catalogue
-from mm_kptm.vision.features.store import StoreWriter
+from tests.stores import write_regions
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -150,9 +150,9 @@ def test_pretraining_on_ones_own_data_is_ten_lines_away(
         Path(file).write_text(text, encoding="utf-8")
         words |= dict.fromkeys(re.findall(r"\w+", text.lower()))
     Path("vocab.txt").write_text("\n".join([*BERT_SPECIALS, ".", *words]), encoding="utf-8")
-    with StoreWriter("regions", dim=8) as writer:
-        for number, image in enumerate(("beach.jpg", "desk.jpg"), 2):
-            writer.add(image, np.full((number, 8), 0.1 * number), np.tile([0.0, 0.0, 1.0, 1.0], (number, 1)))
+    boxes = np.tile([0.0, 0.0, 1.0, 1.0], (3, 1))
+    pictures = ((2, "beach.jpg"), (3, "desk.jpg"))
+    write_regions("regions", [(image, np.full((n, 8), 0.1 * n), boxes[:n]) for n, image in pictures])
     assert cli.main(["train", name]) == 0
     rows = [json.loads(line) for line in (Path("runs") / Path(name).stem / "metrics.jsonl").read_text().splitlines()]
     losses = [row["loss"] for row in rows if "loss" in row]

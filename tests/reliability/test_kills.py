@@ -23,7 +23,8 @@ from mm_kptm.io import atomic
 from mm_kptm.train.checkpoint import load_trainer, verify
 from mm_kptm.vision.extractors.build import ExtractorSettings, build_extractor
 from mm_kptm.vision.extractors.extract import extract
-from mm_kptm.vision.features.region_store import PROGRESS, DetectionStore
+from mm_kptm.vision.features.store import RegionStore
+from mm_kptm.vision.features.store_writer import PROGRESS
 from tests.reliability.kills import deaths, steps
 
 FILE = """\
@@ -181,13 +182,13 @@ def test_a_feature_extraction(tmp_path: Path, step: int) -> None:
     for place, ended in deaths(work, tmp_path, step):
         if not ended:
             try:
-                DetectionStore(place)
+                RegionStore(place)
             except UserError as error:
                 assert str(error)
             try:
                 work(place)
             except UserError as error:  # it died when all was written
                 assert "holds a finished store" in str(error)
-        DetectionStore(place)
+        RegionStore(place)
         assert {name: value for name, value in content(place).items() if name != PROGRESS} == expected
         shutil.rmtree(place)

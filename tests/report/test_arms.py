@@ -1,6 +1,7 @@
 """Runs become arms, and their predictions become the tables that they support."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -57,6 +58,23 @@ def test_the_headline_holds_arms_and_baselines(runs):
     assert vision.std == pytest.approx(np.std(means[:2], ddof=1))
     assert blind.std is None and blind.n == 240
     assert "60 groups" in table.note
+
+
+def test_a_baseline_that_arms_do_not_share_names_its_arms(runs):
+    """Arms whose data differ have baselines of their own."""
+    facts = {"vision-seed0": 0.5, "vision-seed1": 0.5, "blind": 0.1}
+    given = [replace(run, baselines={"test": {"chance": 0.1, "facts-only": facts[run.name]}}) for run in runs]
+    rows = headline(gather(given), "test", np.random.default_rng(0)).rows[2:]
+    assert [(row.arm, row.value) for row in rows] == [
+        ("chance", 0.1),
+        ("facts-only (vision)", 0.5),
+        ("facts-only (blind)", 0.1),
+    ]
+    bare = [*given[:2], replace(given[2], baselines={"test": {"chance": 0.1}})]
+    assert [row.arm for row in headline(gather(bare), "test", np.random.default_rng(0)).rows[2:]] == [
+        "chance",
+        "facts-only (vision)",
+    ]
 
 
 def test_arms_are_contrasted_on_the_same_examples(runs):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import threading
 
 import pytest
 import torch
@@ -60,6 +61,32 @@ def test_views_of_one_memory_are_stored_as_what_they_show(tmp_path):
     weights = read_weights(tmp_path / "views.safetensors")
     assert weights["row"].tolist() == [4, 5, 6, 7] and weights["column"].tolist() == [1, 5, 9]
     assert torch.equal(weights["whole"], whole)
+
+
+def test_a_thread_writes_what_the_weights_were(tmp_path, monkeypatch):
+    """It is held back until they have changed."""
+    changed, model, memory = threading.Event(), Line(), torch.zeros(2)
+    checkpoints = Checkpoints(tmp_path, background=True)
+    checkpoints.do(changed.wait)
+    state_then = {**state(3), "optimizer": {"first.weight": {"mean": memory}}}
+    draft = checkpoints.draft(3)
+    draft.mkdir(parents=True)
+    final = checkpoints.finish(draft, model.state_dict(), state_then, {})
+    with torch.no_grad():
+        model.first.weight += 1
+        memory += 1
+    assert not final.exists()
+    changed.set()
+    checkpoints.wait()
+    verify(final)
+    weights = read_weights(final / WEIGHTS)
+    assert torch.equal(weights["tied.weight"], weights["first.weight"]), "tied weights stay tied"
+    assert torch.equal(weights["first.weight"], Line().first.weight) and checkpoints.find("latest") == final
+    assert load_trainer(final)["optimizer"]["first.weight"]["mean"].tolist() == [0, 0]
+    monkeypatch.setattr("mm_kptm.train.checkpoint.write_weights", lambda *_: {}["no space"])
+    checkpoints.save(model.state_dict(), state(4), {})
+    with pytest.raises(KeyError, match="no space"):
+        checkpoints.wait()
 
 
 @pytest.mark.parametrize("file", [WEIGHTS, TRAINER, "config.json"])

@@ -18,6 +18,7 @@ from mm_kptm.data.sampler import seeded
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.settings import EncoderSettings, Experiment, KnowledgeSettings
 from mm_kptm.knowledge.objectives.entity_denoising import EntityDenoising
+from mm_kptm.knowledge.objectives.entity_linking import EntityLinking
 from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
 from mm_kptm.systems.system import System
 from mm_kptm.train.protocol import module_of
@@ -97,6 +98,27 @@ def test_knowbert_reads_nothing_back() -> None:
         send(system)
         encoded = system.train()(inputs.to(CUDA), rows.to(CUDA))
     check(device, encoded.text.sum() + encoded.pooled.sum())
+
+
+@pytest.mark.parametrize("recipe", ["knowbert-wiki", "knowbert-wordnet"])
+def test_the_loss_of_entity_linking_reads_nothing_back(recipe: str) -> None:
+    """By the margin of Wikipedia's decision and by the softmax of WordNet's."""
+    base = recipe.removeprefix("knowbert-")
+    wide = {"raw_dim": 8, "class_dim": 4} if base == "wordnet" else {}
+    system = small(recipe, bases={base: {"num_entities": 12, "entity_dim": 8, "span_ffn_dim": 8, **wide}})
+    candidates = Candidates(
+        spans=torch.tensor([[1, 2], [6, 6], [-1, -1]]),
+        layout=SequenceLayout((1, 1, 1)),
+        entities=torch.tensor([[5, 6], [7, 0], [0, 0]]),
+        priors=torch.tensor([[0.5, 0.5], [1.0, 0.0], [1.0, 1.0]]),
+        gold=torch.tensor([6, 7, 0]),
+    )
+    linking = EntityLinking(base)
+    batch = linking.prepare(Inputs(text=texts(), candidates={base: candidates}))
+    with simulated_cuda() as device:
+        send(system)
+        loss = linking.loss(system.train(), batch.to(CUDA))
+    assert loss.device == CUDA and loss.requires_grad and not device.reads
 
 
 def check(device: SimulatedCuda, loss: Tensor) -> None:

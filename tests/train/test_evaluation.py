@@ -8,6 +8,7 @@ from torch import nn
 
 from mm_kptm.errors import UserError
 from mm_kptm.train import evaluate
+from mm_kptm.train.evaluation import loader_of
 from tests.train.toy import Line, Points, PointSource
 
 
@@ -25,8 +26,11 @@ class Recall(nn.Module):
 @pytest.mark.parametrize("batch_size", [1, 4, 100])
 def test_measures_stand_in_the_order_of_the_source(batch_size, num_workers):
     source = PointSource(11)
-    evaluation = evaluate(Recall(), source, batch_size=batch_size, num_workers=num_workers)
+    loader = loader_of(source, seed=0, num_workers=num_workers)
+    evaluation = evaluate(Recall(), source, batch_size=batch_size, loader=loader)
     assert evaluation.n == 11
+    again = evaluate(Recall(), source, batch_size=batch_size, max_tokens=2, loader=loader)
+    assert torch.equal(again.per_example["first"], evaluation.per_example["first"]), "other batches, the same workers"
     assert evaluation.per_example["first"].tolist() == source.x[:, 0].double().tolist()
     assert evaluation.means["squared"] == pytest.approx((source.x[:, 0].double() ** 2).mean().item())
 

@@ -81,10 +81,22 @@ def lines(folder: Path, out: str) -> list[dict[str, float]]:
     return [json.loads(line) for line in (folder / out / "tiny" / "metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
-def test_two_processes_train_and_evaluate_number_world_as_one_does(folder, parallel):
+def test_groups_of_processes_hold_a_copy_each_and_gather_it_in_16_bits(folder):
+    asked = ["--train.precision=bf16", "--train.log_every=1"]
+    assert run(folder, 1, "train", "tiny.yaml", "--out=one", *asked) == [0]
+    sharded = ["--train.parallel=fsdp", "--train.shard_group=1"]
+    assert run(folder, 2, "train", "tiny.yaml", "--out=two", *asked, *sharded) == [0, 0]
+    losses = [[line["loss"] for line in lines(folder, out) if "loss" in line] for out in ("one", "two")]
+    assert len(losses[0]) >= 4 and losses[1] == pytest.approx(losses[0], rel=3e-2)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [["parallel=ddp", "unused_parameters=static", "background_save=true"], ["parallel=fsdp", "background_save=true"]],
+)
+def test_two_processes_train_and_evaluate_number_world_as_one_does(folder, settings):
     assert run(folder, 1, "train", "tiny.yaml", "--out=one") == [0]
-    assert run(folder, 2, "train", "tiny.yaml", "--out=two", f"--train.parallel={parallel}") == [0, 0]
+    assert run(folder, 2, "train", "tiny.yaml", "--out=two", *(f"--train.{one}" for one in settings)) == [0, 0]
     assert said(folder, "out") == ["two/tiny\n", ""] and said(folder, "err")[1] == ""
     for mine, theirs in zip(lines(folder, "one"), lines(folder, "two"), strict=True):
         for name in {"loss", "grad_norm", "accuracy", "n"} & mine.keys():
@@ -99,6 +111,9 @@ def test_two_processes_train_and_evaluate_number_world_as_one_does(folder, paral
     out = said(folder, "out")
     assert json.loads(out[0]) == alone and out[1] == ""
     assert predictions.read_text() == answers and len(answers.splitlines()) == alone["n"] == 21
+    predictions.unlink()
+    assert run(folder, 2, "predict", "two/tiny") == [0, 0]
+    assert said(folder, "out") == [answers, ""] and predictions.read_text() == answers
 
 
 def test_a_mistake_is_told_once_by_all_processes(folder):

@@ -12,6 +12,7 @@ import random
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,12 +42,12 @@ class Slow(PointSource):
         return super().batch(indices, generator)
 
 
-def work(folder: str) -> None:
+def work(folder: str, background: bool = False) -> None:
     torch.set_num_threads(1)
     fit(
         Line(dropout=0.3),
         Slow(50),
-        SETTINGS,
+        replace(SETTINGS, background_save=background),
         Path(folder),
         evaluate={"dev": PointSource(9)},
         resume=True,
@@ -99,7 +100,7 @@ MOMENTS = (
 )
 
 
-def work_until(folder: str, moment: int) -> None:
+def work_until(folder: str, moment: int, background: bool) -> None:
     """Train, and die by SIGKILL at the first file operation after the moment has come."""
     checkpoints, looking = Path(folder) / "checkpoints", False
 
@@ -113,7 +114,7 @@ def work_until(folder: str, moment: int) -> None:
         looking = False
 
     sys.addaudithook(die)
-    work(folder)
+    work(folder, background)
 
 
 def facts(folder):
@@ -149,9 +150,11 @@ def test_killed_while_computing(processes, unbroken, tmp_path):
     assert facts(tmp_path) == facts(unbroken)
 
 
-@pytest.mark.parametrize("moment", range(len(MOMENTS)))
-def test_killed_while_writing_a_checkpoint(processes, unbroken, tmp_path, moment):
-    process = processes.Process(target=work_until, args=(str(tmp_path), moment))
+@pytest.mark.parametrize(
+    ("moment", "background"), [*((moment, False) for moment in range(len(MOMENTS))), (1, True), (3, True)]
+)
+def test_killed_while_writing_a_checkpoint(processes, unbroken, tmp_path, moment, background):
+    process = processes.Process(target=work_until, args=(str(tmp_path), moment, background))
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL

@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mm_kptm.batch import EVERY_ROW, POOLED_ONLY, Inputs, OutputRows, Regions, SequenceLayout, Tokens
 from mm_kptm.errors import UserError
+from mm_kptm.nn.attention import Attention
 from mm_kptm.nn.visibility import Branches, Matrix
+from mm_kptm.systems.discovery import find
 from mm_kptm.systems.system import System
 from tests.vision.conftest import regions_of, small_uniter
 
@@ -144,3 +146,17 @@ def test_texts_without_their_image_are_refused(
 def test_showing_no_regions_is_refused(inputs: Inputs) -> None:
     with pytest.raises(UserError, match="regions are read here, but the inputs have none"):
         inputs.with_streams(regions=None).repeat_shared()
+
+
+def test_attention_has_a_dropout_of_its_own() -> None:
+    """``attention_probs_dropout_prob`` of a configuration; that of the states where it says none."""
+    recipe = find("uniter-base")
+    for config, rate in (({"attention_probs_dropout_prob": 0.3}, 0.3), ({}, 0.2)):
+        sizes = recipe.configured_sizes({"hidden_dropout_prob": 0.2, **config})
+        encoder = recipe.build(**{**SMALL, **sizes})
+        attention = [part.dropout for part in encoder.modules() if isinstance(part, Attention)]
+        states = {part.p for part in encoder.modules() if isinstance(part, nn.Dropout)}
+        assert attention == [rate] * 2 and states == {0.2}
+
+
+SMALL = {"dim": 8, "num_heads": 2, "num_layers": 2, "ffn_dim": 16, "vocab_size": 20, "region_dim": 4}

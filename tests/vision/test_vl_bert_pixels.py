@@ -149,6 +149,24 @@ def test_masked_boxes_are_not_seen_by_other_regions(tmp_path: Path) -> None:
     torch.testing.assert_close(seen[2:], system.read_raw(inputs).regions.features[2:])
 
 
+def test_masks_weigh_the_cells_of_a_crop(tmp_path: Path) -> None:
+    """The released code multiplies res5 by the mask before the mean; the whole image is not masked."""
+    system, inputs = loaded(tmp_path), shown()
+    masks = torch.ones(5, 14, 14)
+    masks[1, :, 7:], masks[4] = 0, 0
+    cut = system.read_raw(inputs.with_streams(regions=replace(inputs.regions, object_masks=masks))).regions
+    plain = system.read_raw(inputs).regions
+    assert cut.object_masks is None and not cut.features[4].any()
+    torch.testing.assert_close(cut.features[[0, 2, 3]], plain.features[[0, 2, 3]])
+    torch.testing.assert_close(cut.whole_image, plain.whole_image)
+    masks[1] = 1 - masks[1]
+    other = system.read_raw(inputs.with_streams(regions=replace(inputs.regions, object_masks=masks))).regions
+    torch.testing.assert_close(cut.features[1] + other.features[1], plain.features[1], atol=1e-5, rtol=1e-4)
+    torn = inputs.with_streams(regions=replace(inputs.regions, object_masks=masks[:, ::2, ::2]))
+    with pytest.raises(UserError, match="masks of objects have 7 x 7 cells, but crops have 14 x 14"):
+        system.read_raw(torn)
+
+
 def test_the_first_stages_and_all_norms_stay_as_they_are(tmp_path: Path) -> None:
     system = loaded(tmp_path).train()
     statistics = {name: value.clone() for name, value in system.named_buffers()}

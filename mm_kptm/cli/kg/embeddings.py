@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -61,6 +62,7 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     evaluate.add_argument("graph", metavar="GRAPH", help="as for `kg train`; parts that are drawn are drawn as there")
     evaluate.add_argument("--model", default="", help="whose score it is, where the folder does not say")
     evaluate.add_argument("--norm", type=int, choices=(1, 2), help="of TransE's distance, where it does not say")
+    evaluate.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     evaluate.add_argument("--holdout", type=float, default=0.1, metavar="SHARE", help="as for `kg train`")
     add_json(evaluate)
     evaluate.set_defaults(run=_evaluate)
@@ -74,6 +76,11 @@ def _train(options: argparse.Namespace) -> int:
     from mm_kptm.knowledge.graph.splits import open_splits
 
     _check_device(options.device)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError(
+            f"kg train runs in one process, but {os.environ['WORLD_SIZE']} were launched; train without a launcher, "
+            "and rank with `kg evaluate` in several processes"
+        )
     settings = EmbeddingSettings(
         model=options.model,
         dim=options.dim,
@@ -102,12 +109,17 @@ def _evaluate(options: argparse.Namespace) -> int:
     from mm_kptm.knowledge.embedding.formats import open_embeddings
     from mm_kptm.knowledge.embedding.training import evaluate_embeddings
     from mm_kptm.knowledge.graph.splits import open_splits
+    from mm_kptm.train.parallel.processes import is_main_process, process_group
 
-    with only_json(options.json):
+    _check_device(options.device)
+    with only_json(options.json), process_group():
         vectors = open_embeddings(options.vectors, model=options.model, norm=options.norm)
         graph = open_splits(options.graph, held=options.holdout, seed=int(vectors.settings.get("seed") or 0))
-        measured = evaluate_embeddings(vectors.among(graph.entities, graph.relations).score(), graph)
-    _print(options, options.vectors, graph, measured)
+        scorer = vectors.among(graph.entities, graph.relations).score().to(options.device)
+        measured = evaluate_embeddings(scorer, graph)
+        first = is_main_process()
+    if first:
+        _print(options, options.vectors, graph, measured)
     return 0
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 from mm_kptm.errors import UserError
-from mm_kptm.io.text_lines import is_blank, read_text
+from mm_kptm.io.text_lines import is_blank, numbered_lines
 
 
 def moses_files(prefix: Path, languages: Sequence[str]) -> dict[str, Path]:
@@ -24,14 +25,32 @@ def read_aligned(prefix: Path, languages: Sequence[str]) -> list[tuple[str, ...]
     Raises:
         UserError: a file cannot be read, the files differ in their number of lines, or every line is blank somewhere.
     """
+    return [row for row in aligned_lines(prefix, languages) if not any(map(is_blank, row))]
+
+
+def aligned_lines(prefix: Path, languages: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Every line of the files, one at a time, in the order of the languages; a sentence may be blank.
+
+    Raises:
+        UserError: as :func:`read_aligned`; of a number of lines, when the last one is read.
+    """
     files = moses_files(prefix, languages)
-    columns = {path: read_text(path, "a sentence a line").rstrip("\n").split("\n") for path in files.values()}
-    counts = {path.name: len(lines) for path, lines in columns.items()}
+    counts = dict.fromkeys(files.values(), 0)  # up to the last line that is not empty
+    empty, said = set(files.values()), False
+    columns = ((line for _, line in numbered_lines(path)) for path in files.values())
+    for number, row in enumerate(zip_longest(*columns, fillvalue=""), 1):
+        stripped = tuple(sentence.strip() for sentence in row)
+        for path, line, sentence in zip(files.values(), row, stripped, strict=True):
+            counts[path] = number if line else counts[path]
+            if sentence:
+                empty.discard(path)
+        said |= not any(map(is_blank, stripped))
+        yield stripped
+    if empty:
+        raise UserError(f"{min(empty)} is empty; a sentence a line was expected")
     if len(set(counts.values())) > 1:
-        listed = ", ".join(f"{name} has {count}" for name, count in counts.items())
+        listed = ", ".join(f"{path.name} has {count}" for path, count in counts.items())
         raise UserError(f"translations stand in the same line of every file, but {listed} lines; align {prefix} again")
-    rows = [tuple(sentence.strip() for sentence in row) for row in zip(*columns.values(), strict=True)]
-    found = [row for row in rows if not any(map(is_blank, row))]
-    if not found:
-        raise UserError(f"{', '.join(counts)} have no line that holds a sentence in each of them")
-    return found
+    if not said:
+        names = ", ".join(path.name for path in counts)
+        raise UserError(f"{names} have no line that holds a sentence in each of them")

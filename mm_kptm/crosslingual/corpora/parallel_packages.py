@@ -127,9 +127,10 @@ def build(
     built = Built()
     pairs: dict[str, dict[str, list[Pair]]] = {}
     for package in packages:
+        there = _translated(package, languages)
         opened = {
             archive: archive.found(archives) if archives is not None else archive.fetched(out / "archives")
-            for archive in _archives(package, languages)
+            for archive in _archives(package, there)
         }
         about: list[dict[str, object]] = [
             {
@@ -150,11 +151,11 @@ def build(
             about[0]["articles"] = {language: len(texts) for language, texts in rows.items()}
         else:
             named, texts = TEXTS[package.kind]
-            found = {language: list(texts(package, opened, language)) for language in languages}
+            found = {language: list(texts(package, opened, language)) for language in there}
             about[0]["pairs"] = {language: len(of_language) for language, of_language in found.items()}
-            together = pairs.setdefault(named, {language: [] for language in languages})
+            together = pairs.setdefault(named, {})
             for language, of_language in found.items():
-                together[language] += of_language
+                together.setdefault(language, []).extend(of_language)
         built.sources += about
     for named, by_language in pairs.items():
         built.sources.append({"file": named, **_write_pairs(named, by_language, out, built, max_words)})
@@ -163,17 +164,24 @@ def build(
     return built
 
 
-def _archives(package: ParallelPackage, languages: Sequence[str]) -> list[PackageArchive]:
-    """The archives of a package, its translations included.
+def _translated(package: ParallelPackage, languages: Sequence[str]) -> list[str]:
+    """The languages that a package has translations into; of catalogues this is seen when they are read.
 
     Raises:
-        UserError: translations are published apart, and there are none in one of the languages.
+        UserError: translations are published apart, and in none of the languages.
     """
-    if package.translations and (missing := [one for one in languages if one not in package.translations]):
-        raise UserError(
-            f"{package.name} has translations into {', '.join(package.translations)}, not {missing[0]!r}; leave that "
-            "language out, or that package"
-        )
+    if not package.translations:
+        return list(languages)
+    if there := [language for language in languages if language in package.translations]:
+        return there
+    raise UserError(
+        f"{package.name} has translations into {', '.join(package.translations)}, not {', '.join(languages)}; add one "
+        "of these languages, or leave that package out"
+    )
+
+
+def _archives(package: ParallelPackage, languages: Sequence[str]) -> list[PackageArchive]:
+    """The archives of a package, those of its translations included."""
     apart = (archive for language in languages for archive in package.translations.get(language, ()))
     return [package.archive, *package.others, *apart]
 

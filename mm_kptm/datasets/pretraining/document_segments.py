@@ -22,6 +22,7 @@ from mm_kptm.preprocessing.inputs import MARK, InputSource
 from mm_kptm.preprocessing.tokenized_documents import CAPITALS, UNITS, TokenizedDocuments
 
 NOT_ASKED = -1
+BLOCK = 1 << 16  #: sentences that are cut at once, so that what is made on the way stays small
 IntArray = NDArray[np.int64]
 
 
@@ -32,29 +33,50 @@ class Chunks:
     firsts: IntArray  #: first sentence, [N]
     ends: IntArray  #: the one behind the last, [N]
     middles: IntArray  #: the sentence that opens the second half; ``ends`` where there is one sentence, [N]
+    pieces: IntArray  #: pieces of its sentences, each of at most the length, [N]
 
     @classmethod
     def of(cls, documents: TokenizedDocuments, room: int) -> Chunks:
         """Chunks of at most ``room`` pieces, each as many sentences as fit; longer sentences count as ``room``."""
-        lengths = np.minimum(documents.sentences.lengths, room)
-        opens, held = [], 0
-        starts = np.zeros(len(lengths), np.bool_)
-        starts[documents.firsts[:-1]] = True
-        for place, (length, start) in enumerate(zip(lengths.tolist(), starts.tolist(), strict=True)):
-            held += length
-            if start or held > room:
-                opens.append(place)
-                held = length
-        firsts = np.array(opens, dtype=np.int64)
-        ends = np.append(firsts[1:], len(lengths))
-        return cls(firsts, ends, _middles(lengths, firsts, ends))
+        bounds, offsets = documents.firsts, documents.sentences.offsets
+        found = []
+        first = 0
+        while first < len(bounds) - 1:  # whole documents, of about as many sentences at once
+            last = max(first + 1, int(np.searchsorted(bounds, bounds[first] + BLOCK, side="right")) - 1)
+            start, end = int(bounds[first]), int(bounds[last])
+            lengths = np.minimum(np.diff(offsets[start : end + 1]), room)
+            places, pieces = _chunks(lengths, bounds[first:last] - start, room)
+            found.append(np.concatenate([places + start, pieces[None]]))
+            first = last
+        return cls(*(np.concatenate(found, axis=1) if found else np.zeros((4, 0), np.int64)))
 
     def __len__(self) -> int:
         return len(self.firsts)
 
     def take(self, chosen: NDArray[np.bool_]) -> Chunks:
         """Some of the chunks."""
-        return Chunks(self.firsts[chosen], self.ends[chosen], self.middles[chosen])
+        return Chunks(self.firsts[chosen], self.ends[chosen], self.middles[chosen], self.pieces[chosen])
+
+
+def _chunks(lengths: IntArray, documents: IntArray, room: int) -> tuple[IntArray, IntArray]:
+    """First sentences, ends and middles of the chunks of some documents, [3, N], and the pieces of each, [N].
+
+    Args:
+        lengths: pieces of every sentence.
+        documents: first sentence of each of them, from 0.
+        room: pieces of a chunk.
+    """
+    opens, held = [], 0
+    starts = np.zeros(len(lengths), np.bool_)
+    starts[documents] = True
+    for place, (length, start) in enumerate(zip(lengths.tolist(), starts.tolist(), strict=True)):
+        held += length
+        if start or held > room:
+            opens.append(place)
+            held = length
+    firsts = np.array(opens, dtype=np.int64)
+    ends = np.append(firsts[1:], len(lengths))
+    return np.stack([firsts, ends, _middles(lengths, firsts, ends)]), np.add.reduceat(lengths, firsts)
 
 
 def _middles(lengths: IntArray, firsts: IntArray, ends: IntArray) -> IntArray:
@@ -101,8 +123,7 @@ class Segments:
     @cached_property
     def lengths(self) -> IntArray:
         """Tokens of every text, special ones included, [N]."""
-        before = np.concatenate([[0], np.minimum(self.documents.sentences.lengths, self.room).cumsum()])
-        return before[self.chunks.ends] - before[self.chunks.firsts] + self.specials.around(self.parts)
+        return self.chunks.pieces + self.specials.around(self.parts)
 
     def length(self, index: int) -> int:
         """Tokens of a text, special ones included."""

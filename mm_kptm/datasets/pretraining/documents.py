@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
@@ -29,7 +28,7 @@ from mm_kptm.objectives.order import NextSentence
 from mm_kptm.objectives.order import labelled_pairs as labelled
 from mm_kptm.objectives.spec import DOCUMENTS, LANGUAGE_IDS, TEXTS, ObjectiveContext, Offers, build_objectives
 from mm_kptm.objectives.tokens import MaskedTokens, Masking, WholeUnitCount
-from mm_kptm.preprocessing.tokenized_documents import SentenceTokenizer, TokenizedDocuments
+from mm_kptm.preprocessing.tokenized_documents import SentenceTokenizer, TokenizedDocuments, found_phrases
 from mm_kptm.systems.system import System
 from mm_kptm.tasks.pretraining import SourcesOfObjectives, heads_of
 from mm_kptm.train.protocol import Source
@@ -176,7 +175,7 @@ def _tokenized(data: Documents, tokenizer: Tokenizer, split: str) -> TokenizedDo
     names = None
     if data.phrases is not None:
         names = MentionIndex([line.strip() for line in read_text(data.phrases, "a phrase a line").split("\n")])
-    tokenize = SentenceTokenizer(tokenizer, blanks, None if names is None else partial(_phrases, names))
+    tokenize = SentenceTokenizer(tokenizer, blanks, None if names is None else partial(found_phrases, names))
     items = partial(read_sentences, data.files[split])
     if data.token_store is None:
         return TokenizedDocuments.read(tokenized(items(), tokenize))
@@ -188,14 +187,6 @@ def _tokenized(data: Documents, tokenizer: Tokenizer, split: str) -> TokenizedDo
 def _tokenization(data: Documents) -> dict[str, object]:
     """What the tokens of a text depend on, besides the text."""
     return {**fingerprints(data.tokenizer_files), "lowercase": data.lowercase, "ideographs": data.ideographs}
-
-
-def _phrases(names: MentionIndex, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
-    """The characters of the phrases in every text."""
-    found: list[list[tuple[int, int]]] = [[] for _ in texts]
-    for text, start, end, _ in names.find(list(texts)):
-        found[text].append((start, end))
-    return found
 
 
 PRETRAINING_SUPPLY = TaskDataset(None, Documents, pretraining)

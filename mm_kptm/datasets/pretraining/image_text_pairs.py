@@ -22,7 +22,14 @@ from mm_kptm.datasets.object_tags import ObjectTags
 from mm_kptm.datasets.pretraining.multilingual_captions import SwitchedCaptions, caption_pairs, read_translations
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import RegionFiles, check_mask_rate, fingerprints
-from mm_kptm.datasets.stored_regions import CLASSES, DETECTED, ImageStore, StoredRegions, region_sizes
+from mm_kptm.datasets.stored_regions import (
+    CLASSES,
+    DETECTED,
+    ImageStore,
+    detector_outputs,
+    provider_of,
+    region_sizes,
+)
 from mm_kptm.errors import UserError
 from mm_kptm.io.text_lines import numbered_lines
 from mm_kptm.objectives.mixture import Mixture, MixtureBatch, Objective, Objectives
@@ -36,13 +43,11 @@ from mm_kptm.objectives.spec import (
     build_objectives,
 )
 from mm_kptm.preprocessing.image_text import ImageTextLayout
-from mm_kptm.preprocessing.images import PictureFolder
 from mm_kptm.preprocessing.inputs import MARK, InputSource, RegionProvider
 from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.tasks.metrics.vqa import normalised
 from mm_kptm.tasks.pretraining import ObjectiveSource, SourcesOfObjectives, heads_of
 from mm_kptm.train.protocol import Source
-from mm_kptm.vision.features.region_store import DetectionStore
 from mm_kptm.vision.features.store import RegionStore
 from mm_kptm.vision.objectives.co_masking import TRANSLATED_CAPTIONS, VisualTranslationLanguageModeling
 from mm_kptm.vision.objectives.image_text_contrast import IMAGES
@@ -124,18 +129,18 @@ class _Pairs:
     @cached_property
     def store(self) -> ImageStore:
         """The images by name, with what a detector said of them where that is stored."""
-        store = self.data.store(self.request)
-        return DetectionStore(store.folder) if isinstance(store, RegionStore) else store
+        return self.data.store(self.request)
 
     @cached_property
     def detections(self) -> Mapping[str, NDArray[np.generic]]:
         """What a detector said of every region, by column; nothing of pictures."""
-        return self.store.columns if isinstance(self.store, DetectionStore) else {}
+        found = detector_outputs(self.store)
+        return {} if found is None else found.columns
 
     @cached_property
     def provider(self) -> RegionProvider:
         """The regions of a batch, or its pictures."""
-        return self.store if isinstance(self.store, PictureFolder) else StoredRegions(self.store, self.detections)
+        return provider_of(self.store, detections=True)
 
     @cached_property
     def answers(self) -> tuple[str, ...]:
@@ -152,7 +157,7 @@ class _Pairs:
     def offers(self) -> Offers:
         """What these files offer to objectives."""
         has: dict[str, Callable[[], object] | None] = {TEXTS: None, REGIONS: None}
-        if not isinstance(self.store, PictureFolder):
+        if isinstance(self.store, RegionStore):
             has[REGION_FEATURES] = None
         if self.data.languages:
             has[LANGUAGE_IDS] = None

@@ -5,24 +5,32 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import permutations
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
 
 from mm_kptm.batch import Inputs
 from mm_kptm.crosslingual.corpora.bitext import (
     EncodedSentence,
     alternating_documents,
-    every_pair,
     monolingual,
     translations,
 )
 from mm_kptm.crosslingual.corpora.language_sampling import drawn
-from mm_kptm.crosslingual.corpora.moses import read_aligned
+from mm_kptm.crosslingual.corpora.tokenized_bitext import (
+    BitextTokenizer,
+    Entry,
+    IntArray,
+    TokenizedBitext,
+    lines_of,
+)
 from mm_kptm.data.packing import Packed
-from mm_kptm.data.tokenizers.protocol import Tokenizer
+from mm_kptm.data.token_store import stored, tokenized
+from mm_kptm.data.tokenizers.protocol import Specials, Tokenizer
 from mm_kptm.errors import UserError
 from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.preprocessing.pairs import TargetSource
@@ -58,6 +66,13 @@ class MultilingualFiles(Protocol):
     @property
     def seed(self) -> int:
         """Seed of the sampling."""
+
+    @property
+    def token_store(self) -> Path | None:
+        """Folder of the token store; None: in memory."""
+
+    def tokens_depend_on(self, split: str) -> Mapping[str, object]:
+        """What the tokens of a split are made of: digests of its files and of the tokenizer, and settings."""
 
 
 def languages_of(key: str) -> tuple[str, ...]:
@@ -96,53 +111,108 @@ class Resampled:
         return self.source.batch([self.numbers[index] for index in indices], generator)
 
 
-def read_rows(data: MultilingualFiles, tokenizer: Tokenizer, split: str) -> list[list[EncodedSentence]]:
-    """Sentences that mean the same, a row a line of the files.
+def read_bitext(data: MultilingualFiles, tokenizer: Tokenizer, split: str) -> TokenizedBitext:
+    """The sentences of a split, tokenized, out of the token store of the data if they have one.
 
     Raises:
         UserError: a file cannot be read, or aligned ones differ in their number of lines.
     """
-    found = []
-    for key, prefix in data.splits[split].items():
-        languages = languages_of(key)
-        numbers = [data.spoken.index(language) for language in languages]
-        for line in read_aligned(prefix, languages):
-            said = zip(line, languages, numbers, strict=True)
-            found.append([EncodedSentence(tokenizer.encode(text, lang).ids, number) for text, lang, number in said])
-    return found
+    keys = {key: languages_of(key) for key in data.splits[split]}
+    entries = tuple(
+        Entry(data.splits[split][key], languages, tuple(map(data.spoken.index, languages)))
+        for key, languages in keys.items()
+    )
+    tokenize, lines = BitextTokenizer(tokenizer, entries), partial(lines_of, entries)
+    if data.token_store is None:
+        return TokenizedBitext.read(tokenized(lines(), tokenize), entries)
+    source = {"languages": list(data.spoken), **data.tokens_depend_on(split)}
+    return TokenizedBitext.read(stored(data.token_store / split, lines, tokenize, source=source), entries)
+
+
+@dataclass(frozen=True, eq=False)
+class SentencesAlone:
+    """Sentences of bitext as texts, each by itself.
+
+    Args:
+        bitext: the sentences.
+        numbers: of the sentences that are texts, [N].
+        specials: stand around each.
+        room: pieces of a text, without special ones.
+    """
+
+    bitext: TokenizedBitext
+    numbers: IntArray
+    specials: Specials
+    room: int
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def length(self, index: int) -> int:
+        """Tokens of a text."""
+        return min(int(self.bitext.sentences.lengths[self.numbers[index]]), self.room) + 2
+
+    def batch(self, indices: Sequence[int], generator: torch.Generator) -> Inputs:
+        """The texts of the given indices."""
+        said = [self.bitext.sentence(number, self.room) for number in self.numbers[list(indices)].tolist()]
+        return InputSource(monolingual(said, self.specials)).batch(range(len(said)), generator)
+
+
+@dataclass(frozen=True, eq=False)
+class SideBySide:
+    """Sentences and their translations as texts of two parts.
+
+    Args:
+        bitext: the sentences.
+        pairs: the two sentences of every text, [N, 2].
+        specials: stand around each part.
+        room: pieces of a text, without special ones.
+    """
+
+    bitext: TokenizedBitext
+    pairs: IntArray
+    specials: Specials
+    room: int
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def length(self, index: int) -> int:
+        """Tokens of a text."""
+        return min(int(self.bitext.sentences.lengths[self.pairs[index]].sum()), self.room) + 4
+
+    def batch(self, indices: Sequence[int], generator: torch.Generator) -> Inputs:
+        """The texts of the given indices."""
+        said = [
+            _cut((self.bitext.sentence(first), self.bitext.sentence(second)), self.room)
+            for first, second in self.pairs[list(indices)].tolist()
+        ]
+        return InputSource(translations(said, self.specials)).batch(range(len(said)), generator)
 
 
 @dataclass(frozen=True, eq=False)
 class Corpora:
-    """The sentences and translations of some settings; ``rows`` are those of :func:`read_rows`, by split."""
+    """The sentences and translations of some settings; ``bitext`` is that of :func:`read_bitext`, by split."""
 
     data: MultilingualFiles
     tokenizer: Tokenizer
-    rows: Callable[[str], list[list[EncodedSentence]]]
+    bitext: Callable[[str], TokenizedBitext]
 
     def alone(self, split: str) -> Source[Inputs]:
         """Every sentence by itself, those of aligned files too."""
-        room = self.data.max_length - 2
-        said = [sentence for row in self.rows(split) for sentence in row]
-        cut = [sentence._replace(ids=sentence.ids[:room]) for sentence in said]
-        texts = InputSource(monolingual(cut, self.tokenizer.specials))
-        return self._sampled(split, texts, [self.data.spoken[one.language] for one in said])
+        every = np.arange(len(self.bitext(split)))
+        return self._sampled(split, self._texts(split, every), every[:, None])
 
     def side_by_side(self, split: str) -> Source[Inputs]:
         """Every sentence and its translation in a row, in both orders."""
-        pairs = [(_cut(pair, self.data.max_length - 4)) for pair in self.pairs(split)]
-        texts = InputSource(translations(pairs, self.tokenizer.specials))
-        return self._sampled(split, texts, self._directions(pairs))
+        pairs = self.pairs(split)
+        texts = SideBySide(self.bitext(split), pairs, self.tokenizer.specials, self.data.max_length - 4)
+        return self._sampled(split, texts, pairs)
 
     def to_translate(self, split: str) -> Source[Inputs]:
         """Every sentence with its translation as what is written."""
-        room = self.data.max_length - 2
-        pairs = [
-            (first._replace(ids=first.ids[:room]), second._replace(ids=second.ids[:room]))
-            for first, second in self.pairs(split)
-        ]
-        sides = [InputSource(monolingual(side, self.tokenizer.specials)) for side in zip(*pairs, strict=True)]
-        return self._sampled(split, TargetSource(*sides), self._directions(pairs))
+        pairs = self.pairs(split)
+        return self._sampled(split, TargetSource(*(self._texts(split, side) for side in pairs.T)), pairs)
 
     def documents(self, split: str) -> Source[Inputs]:
         """Runs of aligned lines, every second one translated (Huang et al. 2019, section 3.1), up to the length.
@@ -152,42 +222,50 @@ class Corpora:
         Raises:
             UserError: no languages of the split are aligned.
         """
-        specials, runs, spoken = self.tokenizer.specials, [], []
+        specials, bitext, runs, spoken = self.tokenizer.specials, self.bitext(split), [], []
         self.pairs(split)  # refuses data without any
-        for rows in _by_languages(self.rows(split)):
-            meanings = rows if self.data.alignment == "true" else misaligned(rows)
-            for first, second in permutations(range(len(meanings[0])), 2):
-                pairs = [(row[first], row[second]) for row in meanings]
-                found = alternating_documents(pairs, specials, max_length=self.data.max_length)
-                runs.append(found)
-                spoken += self._directions([pairs[0]]) * len(found)
-        return self._sampled(split, InputSource(Packed.joined(*runs)), spoken)
+        for number, entry in enumerate(bitext.entries):
+            if len(entry.languages) < 2:
+                continue
+            lines = bitext.lines(number, misaligned=self._misaligned)
+            for order in permutations(range(len(entry.languages)), 2):
+                sides = lines[:, list(order)]
+                pairs = [(bitext.sentence(first), bitext.sentence(second)) for first, second in sides.tolist()]
+                runs.append(alternating_documents(pairs, specials, max_length=self.data.max_length))
+                spoken.append(np.repeat(sides[:1], len(runs[-1]), axis=0))
+        return self._sampled(split, InputSource(Packed.joined(*runs)), np.concatenate(spoken))
 
-    def pairs(self, split: str) -> list[Pair]:
-        """Translations in both orders.
+    def pairs(self, split: str) -> IntArray:
+        """Translations in both orders, [P, 2].
 
         Raises:
             UserError: no languages of the split are aligned.
         """
-        rows = [row for meanings in _by_languages(self.rows(split)) for row in meanings]
-        found = every_pair(rows if self.data.alignment == "true" else misaligned(rows))
-        if not found:
+        found = self.bitext(split).pairs(misaligned=self._misaligned)
+        if not len(found):
             raise UserError(
                 f"data.{split} has {', '.join(self.data.splits[split])}, none of them aligned; name translations such "
                 "as de-en, or leave the objectives on translations out"
             )
         return found
 
-    def _directions(self, pairs: Sequence[Pair]) -> list[str]:
-        """The two languages of every pair, in the same order whichever stands first."""
-        spoken = self.data.spoken
-        return ["-".join(sorted(spoken[one.language] for one in pair)) for pair in pairs]
+    @property
+    def _misaligned(self) -> bool:
+        return self.data.alignment != "true"
 
-    def _sampled(self, split: str, source: Source[Inputs], languages: Sequence[str]) -> Source[Inputs]:
-        """Training examples drawn so that their languages have the shares that are set."""
+    def _texts(self, split: str, numbers: IntArray) -> SentencesAlone:
+        return SentencesAlone(self.bitext(split), numbers, self.tokenizer.specials, self.data.max_length - 2)
+
+    def _sampled(self, split: str, source: Source[Inputs], sentences: IntArray) -> Source[Inputs]:
+        """Training examples drawn so that their languages have the shares that are set.
+
+        The languages of an example are those of its sentences, [N, 1] or [N, 2], whichever stands first.
+        """
         factor = self.data.language_sampling
         if factor is None or split != "train":
             return source
+        spoken = self.bitext(split).languages[sentences].tolist()
+        languages = ["-".join(sorted(self.data.spoken[number] for number in some)) for some in spoken]
         generator = torch.Generator().manual_seed(self.data.seed)
         return Resampled(source, drawn(languages, factor, len(languages), generator).tolist())
 
@@ -196,34 +274,6 @@ def _cut(pair: Pair, room: int) -> Pair:
     first, second = pair
     one, other = shortened(first.ids, second.ids, room=room)
     return first._replace(ids=one), second._replace(ids=other)
-
-
-def _by_languages(rows: Sequence[Sequence[EncodedSentence]]) -> list[list[Sequence[EncodedSentence]]]:
-    """Aligned rows grouped by their languages, in the order of the files."""
-    groups: dict[tuple[int, ...], list[Sequence[EncodedSentence]]] = {}
-    for row in rows:
-        if len(row) > 1:
-            groups.setdefault(tuple(one.language for one in row), []).append(row)
-    return list(groups.values())
-
-
-def misaligned(rows: Sequence[Sequence[EncodedSentence]]) -> list[list[EncodedSentence]]:
-    """The same sentences with others than their translations: every language of a file is moved by other rows.
-
-    Two lines are the fewest that can be misaligned; a single one stays as it is.
-
-    >>> a, b, c, d = (EncodedSentence((number,), number % 2) for number in range(4))
-    >>> [[one.ids for one in row] for row in misaligned([[a, b], [c, d]])]
-    [[(0,), (3,)], [(2,), (1,)]]
-    """
-    moved = []
-    for group in _by_languages(rows):
-        count, width = len(group), len(group[0])
-        shifts = [place * max(count // width, 1) for place in range(width)]
-        moved += [
-            [group[(number + shift) % count][place] for place, shift in enumerate(shifts)] for number in range(count)
-        ]
-    return moved
 
 
 #: Spellings of language codes among the pieces of a vocabulary: those of mBART, M2M-100 and plain ones.

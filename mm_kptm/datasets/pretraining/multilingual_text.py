@@ -17,7 +17,7 @@ from mm_kptm.crosslingual.corpora.moses import moses_files
 from mm_kptm.crosslingual.objectives.denoising import LANGUAGE_CODES
 from mm_kptm.crosslingual.objectives.masking import xlm_masking
 from mm_kptm.crosslingual.objectives.translation_language_modeling import MIXED_DOCUMENTS, TRANSLATIONS
-from mm_kptm.datasets.pretraining.multilingual_sources import Corpora, language_codes, languages_of, read_rows
+from mm_kptm.datasets.pretraining.multilingual_sources import Corpora, language_codes, languages_of, read_bitext
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import TextSettings, check_mask_rate, fingerprints
 from mm_kptm.errors import UserError
@@ -42,6 +42,8 @@ class MultilingualText(TextSettings):
     sentence once an epoch."""
     alignment: Literal["true", "shuffled"] = "true"
     """Lines beside those that are aligned with them, or beside others of the same files: the null of parallel text."""
+    token_store: Path | None = None
+    """A folder for the tokenized text, built on first use, which all processes map; null: in memory of each."""
     mask_rate: float = 0.15  #: the share of tokens that is masked
     seed: int = 0  #: which sentences are drawn where languages have shares
 
@@ -71,13 +73,22 @@ class MultilingualText(TextSettings):
     @property
     def fingerprints(self) -> dict[str, str]:
         """Fingerprint of the data and the settings that affect them."""
-        files = {
+        files: dict[str, Path] = {}
+        for split in self.splits:
+            files |= self._files(split)
+        return fingerprints({**files, **self.tokenizer_files})
+
+    def tokens_depend_on(self, split: str) -> dict[str, object]:
+        """What the tokens of a split are made of: digests of its files and of the tokenizer, and settings."""
+        settings = {"lowercase": self.lowercase, "ideographs": self.ideographs}
+        return {**fingerprints({**self._files(split), **self.tokenizer_files}), **settings}
+
+    def _files(self, split: str) -> dict[str, Path]:
+        return {
             f"{split}.{key}.{language}": path
-            for split, named in self.splits.items()
-            for key, prefix in named.items()
+            for key, prefix in self.splits[split].items()
             for language, path in moses_files(prefix, languages_of(key)).items()
         }
-        return fingerprints({**files, **self.tokenizer_files})
 
     def _unknown(self, key: str) -> list[str]:
         return [language for language in languages_of(key) if language not in self.spoken]
@@ -86,7 +97,7 @@ class MultilingualText(TextSettings):
 def pretraining(data: MultilingualText, request: DataRequest) -> PreparedData:
     """Every objective reads the form it needs: sentences, translations in a row, or translations to write."""
     tokenizer = data.tokenizer()
-    corpora = Corpora(data, tokenizer, cache(partial(read_rows, data, tokenizer)))
+    corpora = Corpora(data, tokenizer, cache(partial(read_bitext, data, tokenizer)))
     aligned = any(len(languages_of(key)) > 1 for key in data.train)
     codes = language_codes(tokenizer, data.spoken)
     pairs = (TRANSLATIONS, TARGETS, MIXED_DOCUMENTS)

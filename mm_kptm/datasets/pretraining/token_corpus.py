@@ -16,6 +16,7 @@ from mm_kptm.batch import Inputs, SequenceLayout, Tokens
 from mm_kptm.crosslingual.corpora.language_sampling import shares
 from mm_kptm.crosslingual.corpora.token_corpus import TokenCorpus, build_corpus
 from mm_kptm.crosslingual.objectives.masking import xlm_masking
+from mm_kptm.data.token_store import once
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import TextSettings, check_mask_rate, fingerprints
 from mm_kptm.errors import UserError
@@ -62,9 +63,8 @@ class TokenCorpusData(TextSettings):
         return fingerprints({**{f"train.{key}": path for key, path in self.train.items()}, **self.tokenizer_files})
 
     def corpus(self) -> TokenCorpus:
-        """The corpus, built first if its folder is not there."""
-        if not self.folder.is_dir():
-            build_corpus(self.train, self.tokenizer(), self.folder, source=self.fingerprints)
+        """The corpus, built first if its folder is not there, by one process while others wait."""
+        once(self.folder, partial(build_corpus, source=self.fingerprints), self.train, self.tokenizer(), self.folder)
         return TokenCorpus(self.folder, self.max_length, self.fingerprints)
 
 

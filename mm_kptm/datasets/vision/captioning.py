@@ -114,7 +114,7 @@ class Captions:
 def captioning(data: KarpathyData, request: DataRequest) -> PreparedData:
     """Captions of photographs in the splits of Karpathy and Fei-Fei (2015)."""
     encoding = encoding_of(data, request.recipe)
-    store = data.store(request, detections=data.tags)
+    store = data.store(request)
     captions = Captions(data, encoding, store)
 
     @cache

@@ -41,7 +41,7 @@ class KarpathyData(CaptionSettings, RetrievalSettings, ImageSettings):
 def retrieval(data: KarpathyData, request: DataRequest) -> PreparedData:
     """Image-text retrieval on photographs (Karpathy and Fei-Fei 2015)."""
     check_tags(data.tags, data.ranking)
-    store = data.store(request, detections=data.tags)
+    store = data.store(request)
     encoding = image_sources.encoding_of(data, request.recipe)
     splits: dict[str, list[Described]] = {}
     for image in read_karpathy(data.captions):

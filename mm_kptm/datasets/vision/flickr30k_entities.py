@@ -45,7 +45,7 @@ class Flickr30kEntitiesData(RegionFiles):
         """The captions of a list of images."""
         return read_flickr30k_entities(self.entities, read_image_list(path))
 
-    def boxes(self, phrase: Phrase) -> tuple[Box, ...]:
+    def boxes_of(self, phrase: Phrase) -> tuple[Box, ...]:
         """The boxes that a region may overlap."""
         if self.several_boxes == "any" or len(phrase.boxes) < 2:
             return phrase.boxes
@@ -80,7 +80,7 @@ def grounding(data: Flickr30kEntitiesData, request: DataRequest) -> PreparedData
     def made(said: Sequence[PhrasedCaption]) -> ExpressionSource:
         records = [
             Pointed(
-                f"{one.id}/{at}", one.image, one.text[phrase.start : phrase.end], data.boxes(phrase)[0], phrase.type
+                f"{one.id}/{at}", one.image, one.text[phrase.start : phrase.end], data.boxes_of(phrase)[0], phrase.type
             )
             for one in said
             for at, phrase in enumerate(one.phrases)
@@ -120,7 +120,7 @@ def _phrases(
         own_ends, own_right, own = [], [], []
         for at, phrase in enumerate(one.phrases):
             covered = pieces.covering(phrase.start, phrase.end)
-            boxes = data.boxes(phrase)
+            boxes = data.boxes_of(phrase)
             if not boxes or not covered or covered[-1] >= kept:
                 continue
             overlaps = [max(overlap(region, box) for box in boxes) for region in regions]
@@ -152,9 +152,8 @@ def _largest(data: Flickr30kEntitiesData, said: Sequence[PhrasedCaption], store:
     for one, place in zip(said, stored(store, [one.image for one in said]).tolist(), strict=True):
         regions = store.boxes[store.offsets[place] : store.offsets[place + 1]].tolist()
         largest = max(regions, key=lambda box: (box[2] - box[0]) * (box[3] - box[1]))
-        found += [
-            max(overlap(largest, box) for box in data.boxes(phrase)) >= FOUND for phrase in one.phrases if phrase.boxes
-        ]
+        meant = [data.boxes_of(phrase) for phrase in one.phrases if phrase.boxes]
+        found += [max(overlap(largest, box) for box in boxes) >= FOUND for boxes in meant]
     return {"largest-region": sum(found) / len(found)} if found else {}
 
 

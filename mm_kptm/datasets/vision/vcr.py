@@ -10,22 +10,25 @@ from typing import Literal
 
 import numpy as np
 
+from mm_kptm.data.formats.vision.boxes import PictureBoxes, read_vcr_metadata
 from mm_kptm.data.formats.vision.vcr import CHOICES, Said, VcrQuestion, read_vcr
+from mm_kptm.data.images.folders import inside
 from mm_kptm.data.packing import Packed
+from mm_kptm.datasets.boxed_pictures import BoxedPictures, FileBoxes
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import RegionFiles, by_split
-from mm_kptm.datasets.stored_regions import StoredRegions
+from mm_kptm.datasets.stored_regions import ImageStore, provider_of
 from mm_kptm.datasets.vision.sources import encoding_of, sizes_of, stored
 from mm_kptm.errors import UserError
 from mm_kptm.io.atomic import write_lines
 from mm_kptm.io.text_lines import read_text
 from mm_kptm.preprocessing.image_text import ImageTextLayout
+from mm_kptm.preprocessing.images import PictureFolder
 from mm_kptm.preprocessing.inputs import MARK, InputSource
 from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.tasks.example import Example, Row
 from mm_kptm.tasks.vision.multiple_choice import UNKNOWN, ChoiceSource
 from mm_kptm.tasks.vision.vcr import AFTER, ANSWER, RATIONALE, VCR
-from mm_kptm.vision.features.store import RegionStore
 from mm_kptm.vision.modules.single_stream.vl_bert_embedding import REGION_LABEL
 
 #: Persons are called by names that fit anybody, in the order in which a question mentions them.
@@ -54,7 +57,10 @@ COLUMNS = tuple(
 
 @dataclass(frozen=True, kw_only=True)
 class VcrData(RegionFiles):
-    """VCR's questions, one file a split, with region features whose first regions are the objects of the file."""
+    """VCR's questions, one file a split, with region features whose first regions are the objects of the file.
+
+    With the folder of pictures as data.images, boxes and outlines of the objects are read from the files beside them.
+    """
 
     name: Literal["vcr"]
     choose: Literal["answer", "rationale", "both"] = "both"  #: what is trained: Q->A, QA->R, or the two together
@@ -76,7 +82,7 @@ class _Asked:
 
 def vcr(data: VcrData, request: DataRequest) -> PreparedData:
     """Questions about film scenes (Zellers et al. 2019)."""
-    store, encoding = data.region_store(request, "questions of VCR"), encoding_of(data, request.recipe)
+    store, encoding = _images(data, request), encoding_of(data, request.recipe)
     segments = request.recipe.text.choice_segments
     questions = by_split(data.files, read_vcr)
 
@@ -105,6 +111,38 @@ def vcr(data: VcrData, request: DataRequest) -> PreparedData:
     )
 
 
+def _images(data: VcrData, request: DataRequest) -> ImageStore:
+    """Region features, or pictures; without boxes for these, objects are read from the files beside them.
+
+    Raises:
+        UserError: the regions of the pictures are cells, which are no objects.
+    """
+    if data.images is None or data.boxes is not None:
+        return data.store(request)
+    if request.pixels is None or request.pixels.grid is not None:
+        raise UserError(
+            "questions of VCR name objects, but encoder.vision makes no regions of boxes; set encoder.vision to "
+            "{backbone: caffe-resnet101, regions: boxes}, or give data.features in the place of data.images"
+        )
+    return PictureFolder(data.images, request.pixels)
+
+
+def _with_objects(store: ImageStore, asked: Sequence[_Asked]) -> ImageStore:
+    """The images with their objects: those of a store, or of the files beside the pictures of a folder."""
+    if not isinstance(store, PictureFolder):
+        return store
+    about = {one.about.image[0]: one.about for one in asked}
+    if unnamed := [one.id for one in about.values() if not one.metadata]:
+        raise UserError(f"{unnamed[0]} has no 'metadata_fn', which names the file with the boxes of its objects")
+    files = [inside(store.folder, one.metadata) for one in about.values()]
+    lengths = np.array([len(one.objects) for one in about.values()], dtype=np.int64)
+    return BoxedPictures(store, FileBoxes(store, list(about), lengths, partial(_boxes_in, files)))
+
+
+def _boxes_in(files: Sequence[Path], place: int) -> PictureBoxes:
+    return read_vcr_metadata(files[place])
+
+
 def _asked(one: VcrQuestion, choose: str) -> list[_Asked]:
     """The choices of a question: its answer, and its rationale given the right answer, or each where it is unknown."""
     found = []
@@ -127,8 +165,9 @@ def _asked(one: VcrQuestion, choose: str) -> list[_Asked]:
 
 
 def _source(
-    asked: Sequence[_Asked], encoding: TextEncoding, store: RegionStore, segments: Sequence[int]
+    asked: Sequence[_Asked], encoding: TextEncoding, store: ImageStore, segments: Sequence[int]
 ) -> ChoiceSource:
+    store = _with_objects(store, asked)
     layout = ImageTextLayout(encoding.tokenizer.specials, encoding.format)
     places = stored(store, [one.about.image for one in asked])
     for one, place in zip(asked, places.tolist(), strict=True):
@@ -154,7 +193,7 @@ def _source(
     column = np.array([number for own in pointed for number in own], dtype=np.int64)
     texts = Packed(texts.offsets, {**texts.columns, f"{MARK}{REGION_LABEL}": column})
     return ChoiceSource(
-        InputSource(texts, StoredRegions(store), np.repeat(places, CHOICES)),
+        InputSource(texts, provider_of(store), np.repeat(places, CHOICES)),
         np.arange(len(asked) + 1) * CHOICES,
         np.array([UNKNOWN if one.right is None else one.right for one in asked], dtype=np.int64),
         tuple(

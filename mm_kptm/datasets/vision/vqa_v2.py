@@ -73,7 +73,7 @@ def vqa(data: VqaV2Data, request: DataRequest) -> PreparedData:
 def answering(data: VqaV2Data, request: DataRequest, task: type[VQA]) -> PreparedData:
     """Questions in the files of VQA v2, or of a data set of that form, for one of the tasks that answer them."""
     tokenizer = data.tokenizer()
-    store = data.store(request, detections=data.tags)
+    store = data.store(request)
 
     @cache
     def read(split: str) -> VqaV2:

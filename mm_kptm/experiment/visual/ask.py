@@ -110,6 +110,11 @@ def ask_run(run: Path, picture: Path, question: str, *, weights: Path | None = N
     data = settings.data
     if not isinstance(built.task, VQA) or not isinstance(data, ImageSettings):
         raise UserError(f"{run} answers no questions about pictures in files; ask a run of vqa that reads such")
+    if settings.encoder.vision is not None and settings.encoder.vision.regions == "boxes":
+        raise UserError(
+            f"{run} reads boxes of pictures, and nothing says where they are in {picture}; answer a file with "
+            "`mm-kptm predict` and its boxes as data.boxes"
+        )
     with TemporaryDirectory() as folder:
         shown = _alone(picture, Path(folder))
         if data.features is None:

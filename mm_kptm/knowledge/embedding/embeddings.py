@@ -22,7 +22,7 @@ from mm_kptm.io.atomic import atomic_folder, write_json
 from mm_kptm.io.records import Record, read_json
 from mm_kptm.io.tensors import write_tensors
 from mm_kptm.knowledge.embedding.entity_table import EntityTable
-from mm_kptm.knowledge.embedding.scoring import SCORES, ComplEx, DistMult, RotatE, Scorer, TransE
+from mm_kptm.knowledge.embedding.scoring import SCORES, ComplEx, DistMult, RotatE, TransE
 from mm_kptm.systems.checkpoint_files import read_weights
 
 VECTORS, INDEX, SETTINGS = "embeddings.safetensors", "index.json", "settings.json"
@@ -93,7 +93,7 @@ class Embeddings:
         steps = self.relation_vectors[_rows("relations", self.relations, relations)]
         return Embeddings(tuple(entities), vectors, tuple(relations), steps, self.model, self.settings)
 
-    def score(self) -> Scorer:
+    def score(self) -> TransE | DistMult | ComplEx | RotatE:
         """Scoring function that the vectors were trained for.
 
         Raises:

@@ -11,7 +11,7 @@ Shapes: B triples, N entities, Q distinct queries.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +22,7 @@ from torch import Tensor
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.embedding.scoring import Scorer
 from mm_kptm.knowledge.graph.triple_store import Integers, ends_of, written_out
+from mm_kptm.train.parallel.processes import all_gather_object, rank_and_world_size
 
 BLOCK = 2**26  #: bytes of scores in the memory of a CPU at once
 HITS = (1, 3, 5, 10)
@@ -39,6 +40,12 @@ class Ranks:
     optimistic: Tensor  #: 1 + number of better candidates, [B]
     pessimistic: Tensor  #: number of candidates at least as good, the answer included, [B]
     candidates: Tensor  #: number of candidates after filtering, the answer included, [B]
+
+    @classmethod
+    def joined(cls, parts: Sequence[Ranks]) -> Ranks:
+        """The ranks of all parts, in order, on the host."""
+        columns = zip(*((part.optimistic, part.pessimistic, part.candidates) for part in parts), strict=True)
+        return cls(*(torch.cat(column).cpu() for column in columns))
 
     @property
     def realistic(self) -> Tensor:
@@ -72,7 +79,9 @@ class BothSides:
 
 @torch.no_grad()
 def rank(scorer: Scorer, triples: Tensor, known: Tensor, *, block: int | None = None) -> BothSides:
-    """Filtered ranks of the heads and tails of triples.
+    """Filtered ranks of the heads and tails of triples, scored where the scorer has its vectors.
+
+    Several processes of a launch rank a part each, and all get the ranks of all.
 
     Args:
         scorer: scores queries against every entity.
@@ -87,9 +96,21 @@ def rank(scorer: Scorer, triples: Tensor, known: Tensor, *, block: int | None = 
     asked, true = _columns("ranked", triples, scorer), _columns("known", known, scorer)
     if not len(triples):
         raise UserError("there is no triple to rank; name a file with at least one")
-    queries = _Queries.of(asked, true, scorer.num_entities, scorer.num_relations)
-    size = memory_block(triples.device) if block is None else block
-    return BothSides(_ranks(scorer, queries, max(1, size // (_FLOAT * scorer.num_entities)), triples.device))
+    size = memory_block(scorer.device) if block is None else block
+    rows = max(1, size // (_FLOAT * scorer.num_entities))
+    process, processes = rank_and_world_size()
+    if processes == 1:
+        return BothSides(_ranked(scorer, asked, true, rows))
+    mine = np.array_split(asked, processes, axis=1)[process]
+    ranks = _ranked(scorer, mine, true, rows) if mine.size else None
+    parts = [BothSides(part) for part in all_gather_object(ranks) if part is not None]
+    return BothSides(Ranks.joined([*(part.heads for part in parts), *(part.tails for part in parts)]))
+
+
+def _ranked(scorer: Scorer, triples: Integers, known: Integers, rows: int) -> Ranks:
+    """Ranks of the heads, then the tails, of triples [3, B], on the host."""
+    queries = _Queries.of(triples, known, scorer.num_entities, scorer.num_relations)
+    return Ranks.joined([_ranks(scorer, queries, rows, scorer.device)])
 
 
 def memory_block(device: torch.device) -> int:

@@ -8,7 +8,8 @@ Shapes: N entities, R relations, Q queries, B triples, D dim.
 from __future__ import annotations
 
 import cmath
-from typing import Protocol
+from copy import copy
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
@@ -28,6 +29,10 @@ class Scorer(Protocol):
     @property
     def num_relations(self) -> int:
         """Number of relations, R."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the vectors are, and queries and scores with them."""
 
     def tails(self, heads: Tensor, relations: Tensor) -> Tensor:
         """Scores of every entity as the tail of Q queries, [Q, N]."""
@@ -67,6 +72,17 @@ class _Tables:
     def num_relations(self) -> int:
         """Number of relations, R."""
         return len(self.relation)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the vectors are."""
+        return self.entity.device
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same score with its vectors on ``device``."""
+        moved = copy(self)
+        moved.entity, moved.relation = self.entity.to(device), self.relation.to(device)
+        return moved
 
 
 class TransE(_Tables):

@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mm_kptm.errors import UserError
+from mm_kptm.knowledge.embedding.geometries import GEOMETRIES
 
 BETAS, EPS = (0.9, 0.999), 1e-8  #: of Adam
 
@@ -70,123 +71,6 @@ class RowAdagrad:
 
 
 OPTIMIZERS: Mapping[str, Callable[[Tensor, float], RowOptimizer]] = {"adam": RowAdam, "adagrad": RowAdagrad}
-
-
-class Geometry(Protocol):
-    """Score of a model by a query: the vector that the true answer is near to, or has a large product with."""
-
-    width: int  #: real values of a dim
-
-    def tail_query(self, heads: Tensor, relations: Tensor) -> Tensor:
-        """What tails are compared with, [B, D]."""
-
-    def head_query(self, relations: Tensor, tails: Tensor) -> Tensor:
-        """What heads are compared with, [B, D]."""
-
-    def score(self, queries: Tensor, answers: Tensor) -> Tensor:
-        """Score of each query and its answer, [B]."""
-
-    def scores(self, queries: Tensor, answers: Tensor) -> Tensor:
-        """Scores of the queries [G, C, D] of each block with its answers [G, K, D], [G, C, K]."""
-
-    def constrain_entities(self, rows: Tensor) -> Tensor:
-        """Updated rows of entities as the model has them."""
-
-    def constrain_relations(self, rows: Tensor) -> Tensor:
-        """Updated rows of relations as the model has them."""
-
-
-class _Distance:
-    """Scores that are negative distances."""
-
-    norm = 2.0
-
-    def score(self, queries: Tensor, answers: Tensor) -> Tensor:
-        return -torch.linalg.vector_norm(queries - answers, ord=self.norm, dim=-1)
-
-    def scores(self, queries: Tensor, answers: Tensor) -> Tensor:
-        return -torch.cdist(queries, answers, p=self.norm)
-
-
-class _Product:
-    """Scores that are inner products."""
-
-    def score(self, queries: Tensor, answers: Tensor) -> Tensor:
-        return (queries * answers).sum(-1)
-
-    def scores(self, queries: Tensor, answers: Tensor) -> Tensor:
-        return queries @ answers.mT
-
-    def constrain_entities(self, rows: Tensor) -> Tensor:
-        return rows
-
-    def constrain_relations(self, rows: Tensor) -> Tensor:
-        return rows
-
-
-class TransEGeometry(_Distance):
-    """TransE with vectors of entities on the unit sphere, as in pykeen."""
-
-    width, norm = 1, 1.0
-
-    def tail_query(self, heads: Tensor, relations: Tensor) -> Tensor:
-        return heads + relations
-
-    def head_query(self, relations: Tensor, tails: Tensor) -> Tensor:
-        return tails - relations
-
-    def constrain_entities(self, rows: Tensor) -> Tensor:
-        return F.normalize(rows)
-
-    def constrain_relations(self, rows: Tensor) -> Tensor:
-        return rows
-
-
-class RotatEGeometry(_Distance):
-    """RotatE: relations are rotations, complex numbers of modulus 1."""
-
-    width = 2
-
-    def tail_query(self, heads: Tensor, relations: Tensor) -> Tensor:
-        return _times(heads, relations)
-
-    def head_query(self, relations: Tensor, tails: Tensor) -> Tensor:
-        return _times(tails, relations, conjugate=True)
-
-    def constrain_entities(self, rows: Tensor) -> Tensor:
-        return rows
-
-    def constrain_relations(self, rows: Tensor) -> Tensor:
-        return F.normalize(rows.unflatten(-1, (-1, 2)), dim=-1).flatten(-2)
-
-
-class DistMultGeometry(_Product):
-    """DistMult."""
-
-    width = 1
-
-    def tail_query(self, heads: Tensor, relations: Tensor) -> Tensor:
-        return heads * relations
-
-    def head_query(self, relations: Tensor, tails: Tensor) -> Tensor:
-        return tails * relations
-
-
-class ComplExGeometry(_Product):
-    """ComplEx."""
-
-    width = 2
-
-    def tail_query(self, heads: Tensor, relations: Tensor) -> Tensor:
-        return _times(heads, relations)
-
-    def head_query(self, relations: Tensor, tails: Tensor) -> Tensor:
-        return _times(tails, relations, conjugate=True)
-
-
-GEOMETRIES: Mapping[str, type[TransEGeometry | RotatEGeometry | DistMultGeometry | ComplExGeometry]] = {
-    "transe": TransEGeometry, "rotate": RotatEGeometry, "distmult": DistMultGeometry, "complex": ComplExGeometry,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -259,9 +143,11 @@ class SharedNegativesTraining:
         self._updates = (optimizer(self.entities, settings.lr), optimizer(self.relations, settings.lr))
 
     def _drawn(self, rows: int, width: int) -> Tensor:
-        """Uniform values as Glorot and Bengio 2010 draw them for ``width`` inputs and outputs."""
-        bound = math.sqrt(3 / width)
-        return torch.empty(rows, width).uniform_(-bound, bound, generator=self._generator).to(self.device)
+        """Standard normal values, or uniform ones as Glorot and Bengio 2010 draw them for as many outputs as inputs."""
+        values, bound = torch.empty(rows, width), math.sqrt(3 / width)
+        if self._geometry.normal:
+            return values.normal_(generator=self._generator).to(self.device)
+        return values.uniform_(-bound, bound, generator=self._generator).to(self.device)
 
     def epochs(self) -> list[float]:
         """Train; the mean loss of every epoch.
@@ -308,6 +194,11 @@ class SharedNegativesTraining:
         padded = F.pad(queries, (0, 0, 0, blocks * size - count)).unflatten(0, (blocks, size))
         false = geometry.scores(padded, negatives.unflatten(0, (blocks, -1))).flatten(0, 1)[:count]
         loss = _LOSSES[self.settings.loss](true, false, self.settings)
+        if geometry.penalty:
+            kept, replaced = (heads, tails) if corrupt_tails else (tails, heads)
+            loss = loss + geometry.penalty * sum(
+                _mean_length(rows, geometry.width) for rows in (kept, kept, steps, steps, replaced, negatives)
+            )
         gradients = torch.autograd.grad(loss, (entities, relations))
         self._update(self.entities, rows, entities, gradients[0], 0, geometry.constrain_entities)
         self._update(self.relations, kinds, relations, gradients[1], 1, geometry.constrain_relations)
@@ -339,7 +230,6 @@ def _softplus(true: Tensor, false: Tensor, _: SharedNegatives) -> Tensor:
 _LOSSES: Mapping[str, Callable[[Tensor, Tensor, SharedNegatives], Tensor]] = {"nssa": _nssa, "softplus": _softplus}
 
 
-def _times(left: Tensor, right: Tensor, *, conjugate: bool = False) -> Tensor:
-    """Product of complex vectors whose real and imaginary parts alternate, by the conjugate of the right if asked."""
-    one, other = (torch.view_as_complex(side.unflatten(-1, (-1, 2))) for side in (left, right))
-    return torch.view_as_real(one * (other.conj() if conjugate else other)).flatten(-2)
+def _mean_length(rows: Tensor, width: int) -> Tensor:
+    """Mean length of vectors, over the square root of their dim."""
+    return torch.linalg.vector_norm(rows, dim=-1).mean() / math.sqrt(rows.shape[-1] / width)

@@ -23,9 +23,10 @@ from torch import Tensor
 
 from mm_kptm.errors import UserError, nearest
 from mm_kptm.knowledge.embedding.embeddings import Embeddings, SettingValue
+from mm_kptm.knowledge.embedding.geometries import GEOMETRIES
 from mm_kptm.knowledge.embedding.ranking import measures, rank
 from mm_kptm.knowledge.embedding.scoring import SCORES, Scorer
-from mm_kptm.knowledge.embedding.shared_negatives import GEOMETRIES, SharedNegatives, SharedNegativesTraining
+from mm_kptm.knowledge.embedding.shared_negatives import SharedNegatives, SharedNegativesTraining
 from mm_kptm.knowledge.graph.splits import SplitGraph
 
 #: Usual training loop and loss of a model: sampled negatives (slcwa) or all entities (lcwa).
@@ -132,6 +133,11 @@ class PykeenScorer:
     def __init__(self, model: Any, num_entities: int, num_relations: int) -> None:
         self.model, self.num_entities, self.num_relations = model, num_entities, num_relations
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return cast(torch.device, self.model.device)
+
     @torch.no_grad()
     def tails(self, heads: Tensor, relations: Tensor) -> Tensor:
         """Scores of every entity as the tail, [Q, N]."""
@@ -143,8 +149,7 @@ class PykeenScorer:
         return self._scored(self.model.predict_h, relations, tails)
 
     def _scored(self, score: Any, *columns: Tensor) -> Tensor:
-        scores = score(torch.stack(columns, dim=1).to(self.model.device))
-        return cast(Tensor, scores.cpu())
+        return cast(Tensor, score(torch.stack(columns, dim=1).to(self.model.device)))
 
 
 def train_embeddings(
@@ -187,7 +192,7 @@ def train_embeddings(
                 f"the loss is no finite number any more; train with a smaller lr than {settings.lr} or a smaller "
                 f"margin than {settings.margin}"
             ) from None
-    return _trained(graph, settings, model.eval().cpu(), losses)
+    return _trained(graph, settings, model.eval(), losses)
 
 
 def _trained_by_rows(graph: SplitGraph, settings: EmbeddingSettings, device: str) -> Trained:
@@ -207,7 +212,7 @@ def _trained_by_rows(graph: SplitGraph, settings: EmbeddingSettings, device: str
         model=settings.name,
         settings=cast(dict[str, SettingValue], trained_with),
     )
-    return Trained(embeddings, embeddings.score(), tuple(losses))
+    return Trained(embeddings, embeddings.score().to(device), tuple(losses))
 
 
 def evaluate_embeddings(scorer: Scorer, graph: SplitGraph) -> dict[str, dict[str, float]]:
@@ -256,13 +261,14 @@ def _trained(graph: SplitGraph, settings: EmbeddingSettings, model: Any, losses:
     ours = settings.name in SCORES
     embeddings = Embeddings(
         graph.entities,
-        cast(Tensor, entities),
+        cast(Tensor, entities).cpu(),
         graph.relations,
-        relations,
+        None if relations is None else relations.cpu(),
         model=settings.name,
         settings=cast(dict[str, SettingValue], trained_with),
     )
-    scorer = embeddings.score() if ours else PykeenScorer(model, len(graph.entities), len(graph.relations))
+    wrapped = PykeenScorer(model, len(graph.entities), len(graph.relations))
+    scorer = embeddings.score().to(wrapped.device) if ours else wrapped
     return Trained(embeddings, scorer, tuple(losses))
 
 

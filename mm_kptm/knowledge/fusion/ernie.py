@@ -1,4 +1,4 @@
-"""ERNIE's fusion: encoder layers that mix every token with its linked entity (Zhang et al. 2019).
+"""ERNIE's fusion: encoder layers that mix every token, or region, with its linked entity (Zhang et al. 2019).
 
 Only linked entities are stored. They attend to each other without a mask, and tokens without an entity are unaffected.
 Fusion extends the layers of any single-stream encoder and shares their weights, so that a checkpoint of the plain
@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import Entities, Inputs, Rows, SequenceLayout
+from mm_kptm.batch import NO_ROWS, Entities, Inputs, Rows, SequenceLayout
 from mm_kptm.batch.rows import copied, on_host
 from mm_kptm.errors import UserError
 from mm_kptm.models.single import SingleStream
@@ -38,23 +38,29 @@ class LinkedEntities(NamedTuple):
     attention_layout: AttentionLayout  #: attention among the entities of a sequence
 
     @classmethod
-    def of(cls, entities: Entities | None, assembled: Assembled, entity_dim: int) -> LinkedEntities:
-        """Linked rows of a batch; the first row of a sequence always counts, with a zero vector if it has no entity.
+    def of(cls, inputs: Inputs, assembled: Assembled, entity_dim: int) -> LinkedEntities:
+        """Linked tokens and regions of a batch.
 
-        This is the released code's rule for ``[CLS]``: every sequence then has an entity to attend to.
+        The first row of a sequence always counts, with a zero vector if it has no entity. This is the released code's
+        rule for ``[CLS]``: every sequence then has an entity to attend to.
 
         Raises:
-            UserError: there is not one entity per token, or the vectors have another width.
+            UserError: there is not one entity per token or region, or the vectors have another width.
         """
         stream = assembled.stream
         device, host = stream.x.device, torch.device("cpu")
         taken = stream.layout.offsets_in_sequence(host) == 0
         grid = stream.x.new_zeros(len(taken), entity_dim)
-        if entities is not None:
-            tokens = torch.arange(len(taken))[_on_host(assembled.text)]
-            _check(entities, len(tokens), entity_dim)
+        for part, what, entities in (
+            (assembled.text, "token", inputs.entities),
+            (assembled.parts.get("regions", NO_ROWS), "region", inputs.region_entities),
+        ):
+            if entities is None:
+                continue
+            places = torch.arange(len(taken))[_on_host(part)]
+            _check(entities, len(places), entity_dim, what)
             linked = on_host(entities.linked).bool().nonzero().squeeze(1)
-            at = tokens[linked]
+            at = places[linked]
             taken[at] = True
             grid[copied(at, device)] = entities.vectors[copied(linked, device)].to(grid.dtype)
         numbers = taken.nonzero().squeeze(1)
@@ -191,7 +197,7 @@ class FusedStream(SingleStream):
 
     def _depths(self, inputs: Inputs, assembled: Assembled) -> Iterator[FusedState]:
         stream = assembled.stream
-        linked = LinkedEntities.of(inputs.entities, assembled, self.entity_dim)
+        linked = LinkedEntities.of(inputs, assembled, self.entity_dim)
         yield FusedState(stream, linked)
         for number in range(len(self.layers)):
             x, linked = self._layer(number, stream.x, stream.attention, linked)
@@ -201,7 +207,7 @@ class FusedStream(SingleStream):
     def run(self, inputs: Inputs, assembled: Assembled, last: AttentionLayout) -> Tensor:
         """Final hidden states of the queried rows of ``last``, [Q, D]."""
         x, attention_layout = assembled.stream.x, assembled.stream.attention
-        linked = LinkedEntities.of(inputs.entities, assembled, self.entity_dim)
+        linked = LinkedEntities.of(inputs, assembled, self.entity_dim)
         final = len(self.layers) - 1
         for number in range(final):
             x, linked = self._layer(number, x, attention_layout, linked)
@@ -272,10 +278,10 @@ def fuse(
     return FusedStream(encoder, fusions, entity_dim=entity_dim)
 
 
-def _check(entities: Entities, tokens: int, entity_dim: int) -> None:
-    if len(entities.linked) != tokens or len(entities.vectors) != tokens:
+def _check(entities: Entities, rows: int, entity_dim: int, what: str) -> None:
+    if len(entities.linked) != rows or len(entities.vectors) != rows:
         raise UserError(
-            f"entities stand on the grid of the tokens, but there are {tokens} tokens, {len(entities.vectors)} entity "
+            f"entities stand on the grid of the {what}s, but there are {rows} {what}s, {len(entities.vectors)} entity "
             f"vectors and {len(entities.linked)} linked flags"
         )
     if entities.vectors.shape[1] != entity_dim:

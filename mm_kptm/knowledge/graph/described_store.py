@@ -66,7 +66,7 @@ def stored_graph(
         source=source,
     )
     numbered = folder / "triples"
-    once(numbered, lambda: _number(numbered, triples, descriptions, source))
+    once(numbered, _number, numbered, triples, descriptions, dict(source))
     record = Record.of(read_json(numbered / INDEX), str(numbered / INDEX))
     if record.get("source", dict) != dict(source):
         raise UserError(

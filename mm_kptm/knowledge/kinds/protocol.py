@@ -22,6 +22,7 @@ from mm_kptm.systems.recipe import Addition, Recipe
 #: Forms in which datasets provide facts, for :attr:`KnowledgeKind.form`; datasets name the forms they support.
 BRANCHES = "branches"  #: facts attached to names in a text, as a sentence tree
 ENTITIES = "entities"  #: an entity vector at every mention
+REGION_ENTITIES = "region entities"  #: an entity vector at every region that is linked to one
 CANDIDATES = "candidates"  #: candidate entities of every mention, from some knowledge bases, with their vectors
 OPEN_FACTS = "open facts"  #: beside the examples: facts whose object is predicted
 DESCRIBED_TRIPLES = "described triples"  #: beside the examples: triples of entities with descriptions

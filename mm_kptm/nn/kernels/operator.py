@@ -18,25 +18,23 @@ from torch import Tensor
 
 from mm_kptm.nn.kernels.calls import AttentionCalls, aligned, compute_calls, flash, gathered
 
+#: Parameters that both operators have last: the tensors of :class:`AttentionCalls` in their order, then the dropout.
+_CALLS = (
+    "Tensor sizes, Tensor? mask, Tensor? query_rows, Tensor? source_rows, Tensor? places, Tensor? cu_queries, "
+    "Tensor? cu_sources, float dropout"
+)
+_QUERY_ROWS, _CU_QUERIES = 2, 5  # places among them
+_THREE = "(Tensor, Tensor, Tensor)"
 
-@torch.library.custom_op("mm_kptm::attention", mutates_args=())
-def _attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    sizes: Tensor,
-    mask: Tensor | None,
-    query_rows: Tensor | None,
-    source_rows: Tensor | None,
-    places: Tensor | None,
-    cu_queries: Tensor | None,
-    cu_sources: Tensor | None,
-    dropout: float,
-) -> tuple[Tensor, Tensor, Tensor]:
+
+@torch.library.custom_op(
+    "mm_kptm::attention", mutates_args=(), schema=f"(Tensor query, Tensor key, Tensor value, {_CALLS}) -> {_THREE}"
+)
+def _attention(query: Tensor, key: Tensor, value: Tensor, *parts: Any) -> tuple[Tensor, Tensor, Tensor]:
     """Output [Q, H, E], log-sum-exp and random state for the backward pass."""
-    calls = _calls(sizes, mask, query_rows, source_rows, places, cu_queries, cu_sources)
+    calls, dropout = _calls(*parts[:-1]), parts[-1]
     with torch.autocast(query.device.type, enabled=False):
-        if _keeps_lse(query, cu_queries):
+        if _keeps_lse(query, calls.cu_queries):
             return _flash_forward(query, key, value, calls, dropout)
         state = _random_state(query.device) if dropout else _nothing(torch.uint8)
         out = compute_calls(query, key, value, calls, dropout)
@@ -44,21 +42,9 @@ def _attention(
 
 
 @_attention.register_fake
-def _(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    sizes: Tensor,
-    mask: Tensor | None,
-    query_rows: Tensor | None,
-    source_rows: Tensor | None,
-    places: Tensor | None,
-    cu_queries: Tensor | None,
-    cu_sources: Tensor | None,
-    dropout: float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    out = query.new_empty(query.shape)
-    if _keeps_lse(query, cu_queries):
+def _(query: Tensor, key: Tensor, value: Tensor, *parts: Any) -> tuple[Tensor, Tensor, Tensor]:
+    out, query_rows, dropout = query.new_empty(query.shape), parts[_QUERY_ROWS], parts[-1]
+    if _keeps_lse(query, parts[_CU_QUERIES]):
         rows = query.shape[0] if query_rows is None else query_rows.shape[0]
         lse = query.new_empty((query.shape[1], rows), dtype=torch.float32)
         return out, lse, query.new_empty(2, dtype=torch.uint64)
@@ -66,7 +52,12 @@ def _(
     return out, query.new_empty(0, dtype=torch.float32), torch.empty(size, dtype=torch.uint8)
 
 
-@torch.library.custom_op("mm_kptm::attention_backward", mutates_args=())
+@torch.library.custom_op(
+    "mm_kptm::attention_backward",
+    mutates_args=(),
+    schema="(Tensor gradient, Tensor query, Tensor key, Tensor value, Tensor out, Tensor lse, Tensor state, "
+    f"{_CALLS}) -> {_THREE}",
+)
 def _attention_backward(
     gradient: Tensor,
     query: Tensor,
@@ -75,20 +66,13 @@ def _attention_backward(
     out: Tensor,
     lse: Tensor,
     state: Tensor,
-    sizes: Tensor,
-    mask: Tensor | None,
-    query_rows: Tensor | None,
-    source_rows: Tensor | None,
-    places: Tensor | None,
-    cu_queries: Tensor | None,
-    cu_sources: Tensor | None,
-    dropout: float,
+    *parts: Any,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of query, key and value."""
-    calls = _calls(sizes, mask, query_rows, source_rows, places, cu_queries, cu_sources)
+    calls, dropout = _calls(*parts[:-1]), parts[-1]
     inputs = query.detach().requires_grad_(), key.detach().requires_grad_(), value.detach().requires_grad_()
     with _differentiable(query.device):
-        if _keeps_lse(query, cu_queries):
+        if _keeps_lse(query, calls.cu_queries):
             return _flash_backward(gradient, inputs, out, lse, state, calls, dropout)
         before = _random_state(query.device) if dropout else None
         if before is not None:
@@ -101,23 +85,7 @@ def _attention_backward(
 
 
 @_attention_backward.register_fake
-def _(
-    gradient: Tensor,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    out: Tensor,
-    lse: Tensor,
-    state: Tensor,
-    sizes: Tensor,
-    mask: Tensor | None,
-    query_rows: Tensor | None,
-    source_rows: Tensor | None,
-    places: Tensor | None,
-    cu_queries: Tensor | None,
-    cu_sources: Tensor | None,
-    dropout: float,
-) -> tuple[Tensor, Tensor, Tensor]:
+def _(gradient: Tensor, query: Tensor, key: Tensor, value: Tensor, *parts: Any) -> tuple[Tensor, Tensor, Tensor]:
     return query.new_empty(query.shape), key.new_empty(key.shape), value.new_empty(value.shape)
 
 

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mm_kptm.batch import Tokens
+from mm_kptm.batch import Regions, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.preprocessing.inputs import IntArray, tokens
 from mm_kptm.tasks.example import Example, Row, prediction
@@ -111,13 +111,12 @@ class Ranking:
     @cached_property
     def image_vectors(self) -> Tensor:
         """First-stage vectors of the images of the source, in the order of :attr:`CaptionSource.images`."""
-        if self.source.shown.pictures is None:
-            raise UserError("images were to be ranked, but this source has none")
         scorer, device, images = self._scorer, self._device, self.source.images
         parts = []
         for first in range(0, len(images), self.batch_size):
-            regions = self.source.shown.pictures.regions(images[first : first + self.batch_size])
-            parts.append(scorer.images(self.task.system, regions.to(device)).float().cpu())
+            shown = self.source.shown.images_alone(images[first : first + self.batch_size]).to(device)
+            regions = self.task.system.read_raw(shown).required("regions", Regions)
+            parts.append(scorer.images(self.task.system, regions).float().cpu())
         return torch.cat(parts)
 
     @property

@@ -6,7 +6,7 @@ Shapes: B captions of a batch, S captions, M hard negatives (near misses), P ima
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -188,6 +188,8 @@ class Retrieval(Task[Triplets]):
 
     def loss(self, batch: Triplets) -> Tensor:
         """The criterion, averaged over captions."""
+        if self.first_stage is not None:  # both stages read the regions of pictures, which are made once
+            batch = replace(batch, pairs=self.system.read_raw(batch.pairs))
         scores = self._three(batch)
         loss = self.criterion(scores[0], scores[1:]).mean()
         return loss if self.first_stage is None else loss + self._contrast(batch, self.first_stage)

@@ -61,7 +61,13 @@ def accelerator_for(settings: TrainSettings) -> Accelerator:
         )
     accelerator = Accelerator(
         mixed_precision="no",  # LossModule applies autocast itself, whatever the launcher requests
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=settings.unused_parameters)],
+        kwargs_handlers=[
+            DistributedDataParallelKwargs(
+                find_unused_parameters=settings.unused_parameters is True,
+                static_graph=settings.unused_parameters == "static",
+                gradient_as_bucket_view=True,
+            )
+        ],
     )
     if accelerator.distributed_type not in _LAUNCHES:
         raise UserError(

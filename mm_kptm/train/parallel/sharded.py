@@ -1,7 +1,10 @@
 """Sharded weights (FSDP, Zhao et al. 2023): every process holds its rows of every tensor.
 
 Weights are gathered only while they are used, so weights, gradients and optimiser state take the memory of one model
-over all processes. Layers are gathered one by one; other weights (embeddings, heads) stay gathered for the whole step.
+over all processes. Layers and large tables are gathered one by one, in the precision that they compute in; other
+weights (small embeddings, heads, tables that a head shares) stay gathered for the whole step. With
+``train.shard_group`` several groups of processes hold a copy each, and gradients are averaged between them (HSDP,
+section 3.2.2): gathering stays inside a node.
 """
 
 from __future__ import annotations
@@ -19,10 +22,11 @@ import torch.distributed
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from mm_kptm.errors import UserError
+from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.steps import Step
 from mm_kptm.nn.sublayers import Layer
 from mm_kptm.train.checkpoint import Checkpoints, TrainerState, check_fit, load_weights
@@ -53,12 +57,14 @@ class FullySharded(Generic[BatchT]):
         self._whole = module_of(model)
         self._scored = LossModule(copy.deepcopy(model), accelerator.device, settings)
         self._module = self._scored.model
-        mesh = init_device_mesh(accelerator.device.type, (rank_and_world_size()[1],))
+        sizes = mesh_sizes(rank_and_world_size()[1], settings.shard_group)
+        mesh = init_device_mesh(accelerator.device.type, sizes, mesh_dim_names=("replicate", "shard")[-len(sizes) :])
+        policy = precision_policy(settings)
         for unit in units(self._module):
-            fully_shard(unit, mesh=mesh)
-        self._root = fully_shard(self._scored, mesh=mesh)
+            fully_shard(unit, mesh=mesh, mp_policy=policy)
+        self._root = fully_shard(self._scored, mesh=mesh, mp_policy=policy)
         register_fsdp_forward_method(self._scored, "measure")
-        self._may_be_unused = settings.unused_parameters
+        self._may_be_unused = bool(settings.unused_parameters)
         if self._may_be_unused:
             _agree_on_unused(self._root)
         self.measured: Trainable[BatchT] = self._scored
@@ -152,11 +158,36 @@ class FullySharded(Generic[BatchT]):
                 whole[name].copy_(full)
 
 
+def mesh_sizes(processes: int, shard_group: int | None) -> tuple[int, ...]:
+    """Copies and the processes that hold one between them; one number where there is one copy.
+
+    Raises:
+        UserError: the processes do not fall into groups of that size.
+    """
+    if shard_group is None or shard_group == processes:
+        return (processes,)
+    if shard_group > processes or processes % shard_group:
+        raise UserError(
+            f"train.shard_group is {shard_group}, but {processes} processes do not fall into groups of that size; take "
+            "a divisor of their number, such as the number of devices of a node"
+        )
+    return processes // shard_group, shard_group
+
+
+def precision_policy(settings: TrainSettings) -> MixedPrecisionPolicy:
+    """Policy that gathers weights in 16 bits where they compute in them; gradients are summed in 32 bits."""
+    if settings.precision == "fp32":
+        return MixedPrecisionPolicy()
+    kind = torch.bfloat16 if settings.precision == "bf16" else torch.float16
+    return MixedPrecisionPolicy(param_dtype=kind, reduce_dtype=torch.float32, cast_forward_inputs=False)
+
+
 def units(model: nn.Module) -> list[nn.Module]:
-    """FSDP units of a model, whose weights are gathered at a time: its steps, and the layers of its stacks.
+    """FSDP units of a model, whose weights are gathered at a time: its steps, the layers of its stacks, large tables.
 
     A unit must be called through its forward pass only and share no weight with the rest; so a layer qualifies only if
-    it is held by module lists alone.
+    it is held by module lists alone, and the table of a text embedding by that alone. A table is large if it has as
+    many weights as a layer.
     """
     modules = dict(model.named_modules(remove_duplicate=False))
     holders: dict[nn.Module, list[nn.Module]] = {}
@@ -168,6 +199,15 @@ def units(model: nn.Module) -> list[nn.Module]:
         listed = isinstance(module, Layer) and all(isinstance(at, nn.ModuleList) for at in holders.get(module, []))
         if (isinstance(module, Step) or listed) and not any(module in set(outer.modules()) for outer in candidates):
             candidates.append(module)
+    least = min((sum(p.numel() for p in unit.parameters()) for unit in candidates), default=0)
+    candidates += [
+        embedding.word
+        for embedding in model.modules()
+        # a subclass, or a head that holds the table too, may read its weights without calling it
+        if type(embedding) is TextEmbedding
+        and holders[embedding.word] == [embedding]
+        and embedding.word.weight.numel() >= least > 0
+    ]
     holders_of = Counter(id(p) for part in _parts(model, candidates) for p in part)
     return [unit for unit in candidates if {holders_of[id(p)] for p in unit.parameters()} == {1}]
 

@@ -19,8 +19,8 @@ from mm_kptm.vision.extractors.build import Built
 from mm_kptm.vision.extractors.extractor import Picture, Prepare
 from mm_kptm.vision.features.contract import CONTRACT, differences, read_contract, write_contract
 from mm_kptm.vision.features.detections import Detections
-from mm_kptm.vision.features.region_store import PROGRESS, DetectionWriter
 from mm_kptm.vision.features.store import INDEX
+from mm_kptm.vision.features.store_writer import PROGRESS, StoreWriter
 
 
 @dataclass
@@ -93,7 +93,7 @@ def extract(
     names = pictures_in(folder)
     _check_contract(store, built)
     done = Extraction()
-    with locked(store, "store"), DetectionWriter(store, resume=True) as writer:
+    with locked(store, "store"), StoreWriter(store, resume=True) as writer:
         sweep(store)
         if not (store / CONTRACT).exists():
             write_contract(built.contract, store / CONTRACT)

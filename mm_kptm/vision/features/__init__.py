@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from mm_kptm.vision.features.convert import Conversion
     from mm_kptm.vision.features.detections import Detections
     from mm_kptm.vision.features.doctor import Doctor, Fault
-    from mm_kptm.vision.features.region_store import DetectionStore, DetectionWriter, write_detections
-    from mm_kptm.vision.features.store import RegionStore, write_store
+    from mm_kptm.vision.features.store import RegionStore
+    from mm_kptm.vision.features.store_writer import StoreWriter, write_store
 else:
     __getattr__ = lazy(
         __name__,
@@ -19,24 +19,22 @@ else:
             "convert": ["Conversion"],
             "detections": ["Detections"],
             "doctor": ["Doctor", "Fault"],
-            "region_store": ["DetectionStore", "DetectionWriter", "write_detections"],
-            "store": ["RegionStore", "write_store"],
+            "store": ["RegionStore"],
+            "store_writer": ["StoreWriter", "write_store"],
         },
         rooms=["formats"],
     )
 
 __all__ = [
     "Conversion",
-    "DetectionStore",
-    "DetectionWriter",
     "Detections",
     "Doctor",
     "Fault",
     "FeatureContract",
     "RegionStore",
+    "StoreWriter",
     "formats",
     "read_contract",
     "write_contract",
-    "write_detections",
     "write_store",
 ]

@@ -27,7 +27,7 @@ class Detections:
     image: str  #: image id, as spelt in the file
     features: Array  #: [N, F]
     boxes: Array  #: x1 y1 x2 y2, [N, 4]
-    size: tuple[int, int] | None  #: width and height of the original image in pixels
+    size: tuple[int, int] | None = None  #: width and height of the original image in pixels
     fractions: bool = False  #: whether boxes are fractions of the image instead of pixels
     class_probs: Array | None = None  #: class distribution, [N, C]
     object_ids: Array | None = None  #: best class, counted without the background, [N]

@@ -1,34 +1,53 @@
-"""Native store of region features, memory-mapped.
+"""Native store of region features, memory-mapped: reading.
 
 A store is a folder with
 
 - ``features.npy``: float16, the regions of all images concatenated, [R, F];
 - ``boxes.npy``: float32, x1 y1 x2 y2 as fractions of the image, [R, 4];
-- ``index.json``: ``{"images": [[name, number of regions], ...]}`` in the order of the regions.
+- ``index.json``: ``{"images": [[name, number of regions], ...]}`` in the order of the regions;
+- optional detector outputs: ``class_probs.npy`` and ``attribute_probs.npy`` (float16), ``object_ids.npy`` and
+  ``attribute_ids.npy`` (int32), ``object_confidences.npy``, ``attribute_confidences.npy`` and ``confidences.npy``
+  (float32), ``object_names.npy`` (int32 indices into ``names.json``), ``sizes.npy`` (int32 width and height of every
+  image), ``contract.json``.
 
-Shapes: P images, R regions, F features.
+Maps are read-only and shared: all worker processes use one copy in the page cache. :mod:`.store_writer` writes it.
+
+Shapes: P images, R regions, N regions of one image, F features, C classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mm_kptm.errors import UserError
 from mm_kptm.io.arrays import read_array
-from mm_kptm.io.atomic import write_json
 from mm_kptm.io.records import Record, expected, read_json
+from mm_kptm.vision.features.contract import CONTRACT, FeatureContract, read_contract
+from mm_kptm.vision.features.detections import Array, Detections
 
 FEATURES, BOXES, INDEX = "features.npy", "boxes.npy", "index.json"
+SIZES, NAMES = "sizes.npy", "names.json"
+#: Dtype of each optional column, and whether it has a row of numbers or one number per region.
+COLUMNS = {
+    "class_probs": ("<f2", True),
+    "object_ids": ("<i4", False),
+    "object_confidences": ("<f4", False),
+    "attribute_probs": ("<f2", True),
+    "attribute_ids": ("<i4", False),
+    "attribute_confidences": ("<f4", False),
+    "confidences": ("<f4", False),
+    "object_names": ("<i4", False),
+}
 
 
 class RegionStore:
-    """Store opened for reading; features and boxes are memory-mapped.
+    """Store opened for reading; features, boxes and detector outputs are memory-mapped.
 
     Raises:
         UserError: a file is missing, has another dtype or shape, or another number of regions than the index.
@@ -49,6 +68,12 @@ class RegionStore:
                     f"{self.folder / name} holds {len(array)} regions, but {self.folder / INDEX} lists "
                     f"{self.offsets[-1]}; the store is torn, write it again"
                 )
+        self.names = names  #: image ids in order, P of them
+        self.columns: dict[str, Array] = {}  #: optional columns by their names in ``Detections``, [R] or [R, C]
+        for name, (kind, wide) in COLUMNS.items():
+            if (column := self._column(f"{name}.npy", kind, 2 if wide else 1, int(self.offsets[-1]))) is not None:
+                self.columns[name] = column
+        self.sizes = self._column(SIZES, "<i4", 2, len(self))  #: width and height of every image, [P, 2], or None
 
     def __len__(self) -> int:
         """Number of images."""
@@ -81,11 +106,29 @@ class RegionStore:
             indices.append(self.places[image])
         return np.array(indices, dtype=np.int64)
 
-    def _array(self, name: str, kind: type[np.generic]) -> NDArray[np.generic]:
+    @cached_property
+    def vocabulary(self) -> list[str]:
+        """Names of the classes that ``object_names.npy`` numbers; empty where none are stored."""
+        words = self.folder / NAMES
+        return _names(words) if words.is_file() else []
+
+    @property
+    def contract(self) -> FeatureContract | None:
+        """Contract of the features, if the store has one."""
+        return read_contract(self.folder / CONTRACT) if (self.folder / CONTRACT).is_file() else None
+
+    def image(self, place: int) -> Detections:
+        """Record of the image at an index; arrays are views of the memory map, boxes are fractions."""
+        rows = slice(int(self.offsets[place]), int(self.offsets[place + 1]))
+        columns: dict[str, Any] = {name: array[rows] for name, array in self.columns.items()}
+        size = None if self.sizes is None else (int(self.sizes[place, 0]), int(self.sizes[place, 1]))
+        return detections(self.names[place], self.features[rows], self.boxes[rows], size, columns, self.vocabulary)
+
+    def _array(self, name: str, kind: type[np.generic]) -> Array:
         file = self.folder / name
         if not file.is_file():
             raise UserError(f"region features were looked for in {self.folder}, but {file} is not there")
-        array: NDArray[np.generic] = read_array(file, mmap=True)
+        array: Array = read_array(file, mmap=True)
         if array.dtype != kind or array.ndim != 2 or (name == BOXES and array.shape[1] != 4):
             raise UserError(
                 f"{file} must hold {np.dtype(kind)} rows of {'4' if name == BOXES else 'features'}, but it holds "
@@ -113,97 +156,33 @@ class RegionStore:
             names[name] = count
         return list(names), list(names.values())
 
-
-class StoreWriter:
-    """Writer of a store, image by image in constant memory; the index is written last.
-
-    >>> import tempfile
-    >>> folder = tempfile.mkdtemp()
-    >>> with StoreWriter(folder, dim=2) as writer:
-    ...     writer.add("cat.jpg", np.ones((3, 2)), np.zeros((3, 4)))
-    >>> RegionStore(folder).lengths.tolist()
-    [3]
-    """
-
-    def __init__(self, folder: str | Path, *, dim: int) -> None:
-        self.folder = Path(folder)
-        self.dim = dim
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / INDEX).unlink(missing_ok=True)
-        self._images: list[tuple[str, int]] = []
-        self._seen: set[str] = set()
-        self._files = [_Rows(self.folder / FEATURES, dim, "<f2"), _Rows(self.folder / BOXES, 4, "<f4")]
-
-    def add(self, image: str, features: NDArray[np.floating], boxes: NDArray[np.floating]) -> None:
-        """Write the regions of one image, features [N, F] and boxes [N, 4].
-
-        Raises:
-            UserError: wrong shapes, features not finite as float16, boxes not fractions, or a duplicate image.
-        """
-        if features.shape != (len(boxes), self.dim) or boxes.shape[1:] != (4,):
+    def _column(self, name: str, kind: str, ndim: int, rows: int) -> Array | None:
+        file = self.folder / name
+        if not file.is_file():
+            return None
+        array: Array = read_array(file, mmap=True)
+        if array.dtype != np.dtype(kind) or array.ndim != ndim or len(array) != rows:
             raise UserError(
-                f"the regions of image {image!r} have features of shape {list(features.shape)} and boxes of shape "
-                f"{list(boxes.shape)}; [n, {self.dim}] and [n, 4] were expected"
+                f"{file} must hold {rows} rows of {np.dtype(kind)}, but it holds {array.dtype} of shape "
+                f"{list(array.shape)}; the store is torn, write it again"
             )
-        if image in self._seen:
-            raise UserError(f"the regions of image {image!r} were added twice")
-        with np.errstate(over="ignore"):
-            small = features.astype("<f2")
-        if not np.isfinite(small).all():
-            raise UserError(f"the features of image {image!r} are not all finite numbers below 65504")
-        if len(boxes) and not (np.isfinite(boxes).all() and boxes.min() >= 0 and boxes.max() <= 1):
-            raise UserError(f"the boxes of image {image!r} must be fractions of the image, between 0 and 1")
-        for file, rows in zip(self._files, (small, boxes.astype("<f4")), strict=True):
-            file.append(rows)
-        self._seen.add(image)
-        self._images.append((image, len(boxes)))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for file in self._files:
-            file.close()
-        if kind is None:
-            write_json(self.folder / INDEX, {"images": self._images})
+        return array
 
 
-class _Rows:
-    """Appendable ``.npy`` file; numpy pads the header for the number of rows."""
-
-    def __init__(self, path: Path, width: int, kind: str) -> None:
-        self._file: BinaryIO = path.open("wb")
-        self._width = width
-        self._kind = kind
-        self._count = 0
-        self._header()
-        self._start = self._file.tell()
-
-    def append(self, rows: NDArray[np.generic]) -> None:
-        self._file.write(np.ascontiguousarray(rows).tobytes())
-        self._count += len(rows)
-
-    def close(self) -> None:
-        self._file.seek(0)
-        self._header()
-        if self._file.tell() != self._start:
-            raise RuntimeError(f"the header of {self._file.name} grew with the number of rows")
-        self._file.close()
-
-    def _header(self) -> None:
-        described = {"descr": self._kind, "fortran_order": False, "shape": (self._count, self._width)}
-        np.lib.format.write_array_header_1_0(self._file, described)
+def _names(path: Path) -> list[str]:
+    listed = read_json(path)
+    if not isinstance(listed, list):
+        raise UserError(f"{path} must hold a list of names; the store is torn, write it again")
+    return [expected(name, str, f"{path}[{number}]") for number, name in enumerate(listed)]
 
 
-def write_store(
-    folder: str | Path, images: Sequence[tuple[str, NDArray[np.floating], NDArray[np.floating]]]
-) -> RegionStore:
-    """Write a store of (name, features [N, F], boxes [N, 4]); ``UserError`` if empty, or as :class:`StoreWriter`."""
-    if not images:
-        raise UserError(f"no image was given to write into {folder}")
-    with StoreWriter(folder, dim=images[0][1].shape[1]) as writer:
-        for name, features, boxes in images:
-            writer.add(name, features, boxes)
-    return RegionStore(folder)
+def detections(
+    image: str, features: Array, boxes: Array, size: tuple[int, int] | None, columns: dict[str, Any], words: list[str]
+) -> Detections:
+    """Build the record of an image from the arrays of a store; name indices become strings."""
+    if (indices := columns.get("object_names")) is not None:
+        try:
+            columns["object_names"] = tuple(words[index] for index in indices)
+        except IndexError:
+            raise UserError(f"the regions of image {image!r} have names that {NAMES} does not list") from None
+    return Detections(image, features, boxes, size, fractions=True, **columns)

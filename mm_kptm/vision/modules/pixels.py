@@ -48,8 +48,8 @@ class PixelFormat:
 
     resize: ImageResize
     image_format: ImageFormat
-    grid: CellGrid
-    dim: int  #: features of a cell, before a projection
+    grid: CellGrid | None  #: None: the regions are boxes that are given beside the pictures
+    dim: int  #: features of a region, before a projection
 
     @classmethod
     def of(cls, backbone: Backbone, *, longest: int | None = None, pool: int = 1) -> PixelFormat:

@@ -104,6 +104,16 @@ def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UserError: it asks for what the encoder has no part for.
     """
+    check_fields("m3p", config.get("params", config), {"refine_image": (False,)})
+    return read_refined_config(config)
+
+
+def read_refined_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """As :func:`read_config`, of a model with the refiner, whose layers the weights tell.
+
+    Raises:
+        UserError: it asks for what the encoder has no part for.
+    """
     params = config.get("params", config)
     built = {
         "sinusoidal_embeddings": (False,),
@@ -237,6 +247,7 @@ M3P_REFINED = Recipe(
         "name": "m3p-refined",
         "sizes": {"refine_layers": 6},
         "weights": (*WEIGHTS, *REFINER),
+        "read_config": read_refined_config,
         "infer_sizes": infer_refined,
         "notes": (
             *M3P.notes[:-1],

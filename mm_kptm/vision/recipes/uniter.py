@@ -6,7 +6,7 @@ from torch import nn
 
 from mm_kptm.errors import UserError
 from mm_kptm.models.single import SingleStream
-from mm_kptm.nn.attention import Attention
+from mm_kptm.nn.attention import Attention, set_attention_dropout
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Classifier, Pooler, Transform
 from mm_kptm.nn.init import bert_init
@@ -14,6 +14,7 @@ from mm_kptm.nn.sublayers import bert_layer
 from mm_kptm.nn.submodules import submodule
 from mm_kptm.recipes.bert import (
     BERT_FIELDS,
+    NORM_AND_ATTENTION,
     embedding_rules,
     layer_rules,
     masked_tokens,
@@ -44,10 +45,12 @@ def uniter(
     region_dim: int = 2048,
     activation: str = "gelu",
     dropout: float = 0.1,
+    attention_dropout: float | None = None,
 ) -> SingleStream:
     """The encoder of Chen et al. (2020, figure 1); the defaults are UNITER-base.
 
-    Regions take row 1 of ``num_segments``; NLVR2 adds a third row for right images, VCR two for answers and rationales.
+    ``attention_dropout`` is that of the states unless given, as in every published configuration. Regions take row 1 of
+    ``num_segments``; NLVR2 adds a third row for right images, VCR two for answers and rationales.
     """
     text = TextEmbedding(vocab_size, dim, max_positions=max_positions, num_segments=num_segments, dropout=dropout)
     regions = RegionEmbedding(region_dim, dim, segment=text.segment, dropout=dropout)
@@ -55,6 +58,7 @@ def uniter(
         bert_layer(dim, num_heads, ffn_dim=ffn_dim, activation=activation, dropout=dropout) for _ in range(num_layers)
     )
     encoder = SingleStream(TextThenRegions(text, regions), layers, Pooler(dim), dim=dim)
+    set_attention_dropout(encoder, attention_dropout)
     bert_init(encoder)
     return encoder
 
@@ -208,7 +212,7 @@ UNITER_BASE = Recipe(
         *classifier_rules("vcr_output", "heads.vcr"),
         *_BERT_START,
     ),
-    config_keys=BERT_FIELDS,
+    config_keys=BERT_FIELDS | NORM_AND_ATTENTION,
     infer_from_shapes={  # published configurations lack the first, and fine-tuning extended the others
         "region_dim": ("encoder.embed.regions.feature.weight", 1),
         "num_segments": ("encoder.embed.text.segment.weight", 0),
@@ -218,7 +222,6 @@ UNITER_BASE = Recipe(
     notes=(
         "a checkpoint of BERT is a start: load its folder with fresh=['encoder.embed.regions.']",
         "a hidden region's feature is the mask row; the released code zeroes the feature and then adds that row",
-        "attention dropout equals the dropout of the states, as in every published configuration",
         "NLVR2 adds segment 2 (left image 1, right image 2); VCR adds segments 2 and 3 (question 0, regions 1, "
         "answer 2, rationale 3) and 81 words for person and object tags; table sizes follow from the checkpoint",
         "the loss of masked-region-distributions is averaged over all elements, not over regions",

@@ -19,7 +19,12 @@ from mm_kptm.systems.published_fields import STANDARD, check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, OneOf, Rename, Rule, Same, drop_prefix
 from mm_kptm.systems.text_format import TextFormat
-from mm_kptm.vision.modules.single_stream.visual_features import BOX_DIM, PrecomputedFeatures, VisualFeatureEmbedding
+from mm_kptm.vision.modules.single_stream.visual_features import (
+    NUM_FREQUENCIES,
+    PrecomputedFeatures,
+    VisualFeatureEmbedding,
+    box_dim,
+)
 from mm_kptm.vision.modules.single_stream.vl_bert_embedding import VlBertEmbedding
 
 M = TypeVar("M", bound=nn.Module)
@@ -37,6 +42,7 @@ def vl_bert(
     num_segments: int = 3,
     region_dim: int = 2048,
     visual_dim: int = 768,
+    box_frequencies: int = NUM_FREQUENCIES,
     position_offset: int = 0,
     with_pooler: bool = False,
     whole_image: str = "mean",
@@ -49,8 +55,9 @@ def vl_bert(
     """The encoder of Su et al. (2020, figure 1); the defaults are VL-BERT-base on precomputed features.
 
     With ``region_dim`` 0 the regions come as embedded vectors, ``visual_dim`` wide, from an extractor that is trained
-    with the encoder. The whole image is the ``mean`` of its regions (or what ``Regions.whole_image`` holds) or
-    the ``first`` of them, by ``whole_image``.
+    with the encoder. One projection reads the ``box_frequencies`` sines and cosines of each number of a box, of mean
+    square 1/2, beside the feature: features of small numbers, or of few, need fewer of them. The whole image is the
+    ``mean`` of its regions (or what ``Regions.whole_image`` holds) or the ``first`` of them, by ``whole_image``.
     Without ``with_pooler``, as in the released pretraining, the pooled state is the final one of [CLS].
     Both visual norms begin at ``visual_scale``, the published ``visual_scale_*_init``; a small model with fresh weights
     learns to look only where that is about the size of its words. Fine-tuned checkpoints lack the rows of
@@ -66,7 +73,9 @@ def vl_bert(
         dropout=0.0,
     )
     regions = (
-        VisualFeatureEmbedding(region_dim, visual_dim, masked=masks_regions, dropout=dropout)
+        VisualFeatureEmbedding(
+            region_dim, visual_dim, num_frequencies=box_frequencies, masked=masks_regions, dropout=dropout
+        )
         if region_dim
         else PrecomputedFeatures(visual_dim)
     )
@@ -170,8 +179,9 @@ def _infer_sizes(tensors: Mapping[str, Tensor], sizes: Mapping[str, Any]) -> dic
     if "encoder.embed.linguistic" not in tensors:
         return {}
     projection = tensors.get("encoder.embed.regions.project.weight")
+    frequencies = int(sizes.get("box_frequencies", NUM_FREQUENCIES))
     return {
-        "region_dim": 0 if projection is None else projection.shape[1] - BOX_DIM,
+        "region_dim": 0 if projection is None else projection.shape[1] - box_dim(frequencies),
         "masks_regions": "encoder.embed.masked" in tensors,
         "reads_text_alone": "encoder.embed.no_image" in tensors,
         "with_pooler": "encoder.pooler.dense.weight" in tensors,

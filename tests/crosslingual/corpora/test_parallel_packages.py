@@ -216,9 +216,12 @@ def test_longer_pairs_are_dropped_and_counted(archives: Path, tmp_path: Path) ->
 def test_manual_pages_are_fetched_in_the_languages_there_are(archives: Path, tmp_path: Path) -> None:
     with pytest.raises(
         UserError,
-        match=r"^manpages has translations into de, not 'fr'; leave that language out, or that package$",
+        match=r"^manpages has translations into de, not fr; add one of these languages, or leave that package out$",
     ):
         build(chosen(["manpages"]), ["fr"], tmp_path / "out", archives)
+    build(chosen(["manpages"]), ["fr", "de"], tmp_path / "out", archives)
+    assert (tmp_path / "out" / "manual-pages-de-en.de").is_file()
+    assert not (tmp_path / "out" / "manual-pages-en-fr.fr").exists()
 
 
 def test_a_debian_package_without_files_is_refused(archives: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
 from mm_kptm.errors import UserError
 from mm_kptm.experiment import evaluate, train
 from mm_kptm.experiment.settings import Experiment
-from mm_kptm.vision.features.store import write_store
+from tests.stores import write_regions
 
 SIZES = {
     "schedule": "tt+tv+vt+vv= t+v=",
@@ -38,7 +38,7 @@ def home(tmp_path_factory):
     rng = np.random.default_rng(0)
     names = [f"{n}.jpg" for n in range(4)] + [str(n) for n in range(4)] + ["train-1-0-img0.png", "train-1-0-img1.png"]
     boxes = np.tile([0.0, 0.0, 1.0, 1.0], (3, 1))
-    write_store(home / "regions", [(name, rng.normal(size=(3, 8)), boxes) for name in names])
+    write_regions(home / "regions", [(name, rng.normal(size=(3, 8)), boxes) for name in names])
     labels = ("entailment", "neutral", "contradiction", "neutral")
     for language, split in (("en", "train"), ("ar", "test"), ("ru", "test")):
         said = [

@@ -10,6 +10,7 @@ import torch
 from mm_kptm.data.formats.documents import DocumentSentence
 from mm_kptm.data.sampler import seeded
 from mm_kptm.data.tokenizers.protocol import Specials, framed
+from mm_kptm.datasets.pretraining import document_segments
 from mm_kptm.datasets.pretraining.document_segments import Chunks
 from mm_kptm.datasets.pretraining.document_sources import segments
 from mm_kptm.preprocessing.tokenized_documents import TokenizedDocuments
@@ -67,9 +68,13 @@ def columns(parts, others):
     return [*zip(ids, numbers, range(len(ids)), *zip(*rows, strict=True), strict=True)]
 
 
+@pytest.mark.parametrize("block", [4, document_segments.BLOCK])
 @pytest.mark.parametrize("parts", [1, 2])
 @pytest.mark.parametrize("max_length", [9, 14, 100])
-def test_texts_are_those_made_sentence_by_sentence(parts: int, max_length: int) -> None:
+def test_texts_are_those_made_sentence_by_sentence(
+    parts: int, max_length: int, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(document_segments, "BLOCK", block)  # documents of one to seven sentences
     documents = made(random.Random(max_length))
     room = max_length - SPECIALS.around(parts)
     expected = []

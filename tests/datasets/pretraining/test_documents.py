@@ -20,7 +20,7 @@ from mm_kptm.experiment.build import build
 from mm_kptm.experiment.run import train
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
 from mm_kptm.preprocessing.tokenized_documents import TokenizedDocuments
-from mm_kptm.tasks.pretraining import Staged
+from mm_kptm.tasks.pretraining import OneAStep
 from mm_kptm.train.settings import TrainSettings
 
 SPECIALS = Specials(0, 1, 2, 3, 4)
@@ -233,7 +233,7 @@ def test_stages_train_one_objective_a_step_and_measure_all(data: Documents, tmp_
     settings = config.read(Experiment, tmp_path / "experiment.yaml")
     assert settings.stages == stages
     source = build(settings).training
-    assert isinstance(source, Staged)
+    assert isinstance(source, OneAStep)
     seen = [list(source.at(step).batch(range(4), seeded(step)).by_name) for step in range(1, 13)]
     assert seen[:4] == [["masked-tokens"]] * 4
     assert Counter(name for (name,) in seen[4:]) == {"masked-tokens": 2, "capitalization": 3, "sentence-distance": 3}
@@ -241,6 +241,28 @@ def test_stages_train_one_objective_a_step_and_measure_all(data: Documents, tmp_
     metrics = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     held = [row for row in metrics if row["split"] == "dev"][-1]
     assert {"masked-tokens", "capitalization", "sentence-distance"} <= held.keys()
+
+
+def test_one_objective_a_step_is_drawn_and_a_resumed_run_draws_the_same(data: Documents, tmp_path: Path) -> None:
+    settings = experiment(
+        data,
+        ("masked-tokens", "capitalization"),
+        objectives_per_step="one",
+        train=TrainSettings(steps=8, batch_size=4, lr=1e-3, warmup=0.0, schedule="constant"),
+        out=tmp_path,
+    )
+    built = build(settings)
+    batches = [built.training.at(step).batch(range(4), seeded(step)) for step in range(1, 9)]
+    drawn = [name for batch in batches for name in batch.by_name]
+    assert len(drawn) == 8 and set(drawn) == {"masked-tokens", "capitalization"}
+    alone = built.model.objectives[drawn[0]].loss(built.system, batches[0].by_name[drawn[0]])
+    built.model.weights = dict.fromkeys(built.model.weights, 3.0)
+    torch.testing.assert_close(built.model.loss(replace(batches[0], factor=1 / 3)), alone)
+    whole = train(settings, tmp_path / "whole", progress=False)
+    train(replace(settings, train=replace(settings.train, steps=4)), tmp_path / "run", progress=False)
+    resumed = train(settings, tmp_path / "run", resume=True, progress=False)
+    assert all(map(torch.equal, whole.system.parameters(), resumed.system.parameters()))
+    assert set(built.source("dev").batch(range(2), seeded(0)).by_name) == set(drawn), "all are measured"
 
 
 def test_an_objective_learns_in_its_stages_alone(data: Documents, tmp_path: Path) -> None:
@@ -273,6 +295,15 @@ def test_an_objective_learns_in_its_stages_alone(data: Documents, tmp_path: Path
             {"task": "entailment", "stages": {"capitalization": (3,)}},
             r"^stages are of objectives alone, but the task entail",
         ),
+        (
+            {"task": "entailment", "objectives_per_step": "one"},
+            r"^objectives_per_step is one, but the task entailment is trained beside them; leave it at all$",
+        ),
+        (
+            {"stages": {"capitalization": (5,), "masked-tokens": (5,)}, "objectives_per_step": "one"},
+            r"^objectives_per_step is one, but stages say which; leave it at all$",
+        ),
+        ({"objectives_per_step": "two"}, r"^objectives_per_step is 'two' but must be one of all, one$"),
     ],
 )
 def test_stages_that_do_not_fit_are_refused(changed: dict[str, object], message: str, data: Documents) -> None:

@@ -14,7 +14,7 @@ from mm_kptm.datasets.pretraining.image_text_pairs import ImageTextPairs
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import Built, build
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
-from mm_kptm.vision.features.store import StoreWriter
+from tests.stores import write_regions
 
 CAPTIONS = [{"image": "a", "captions": ["one dog", "a dog"]}, {"image": "b", "captions": ["two"]}]
 QUESTIONS = [
@@ -28,9 +28,8 @@ SIZES = {"dim": 8, "num_heads": 2, "num_layers": 1, "ffn_dim": 8, "max_positions
 @pytest.fixture
 def data(tmp_path: Path) -> ImageTextPairs:
     rng = np.random.default_rng(0)
-    with StoreWriter(tmp_path / "regions", dim=6) as writer:
-        for image, count in (("a", 2), ("b", 3)):
-            writer.add(image, rng.random((count, 6)), np.tile([0.0, 0.0, 1.0, 1.0], (count, 1)))
+    boxes = np.tile([0.0, 0.0, 1.0, 1.0], (3, 1))
+    write_regions(tmp_path / "regions", [(image, rng.random((n, 6)), boxes[:n]) for image, n in (("a", 2), ("b", 3))])
     np.save(tmp_path / "regions" / "class_probs.npy", np.eye(5, 4, dtype="<f2"))
     for name, ids in (("object", [0, 1, 2, 3, 0]), ("attribute", [2, 1, 0, 1, 2])):
         np.save(tmp_path / "regions" / f"{name}_ids.npy", np.array(ids, "<i4"))

@@ -1,5 +1,6 @@
 """Own sentences and translations pretrain cross-lingual systems."""
 
+import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -72,6 +73,29 @@ def test_a_translation_is_written_by_a_system_that_has_a_decoder(data: Multiling
     }
     assert (IDS["four"], IDS["vier"]) in pairs and len(pairs) == 18
     assert write.languages is not None and batch.labels[0] == write.ids[1]
+
+
+@pytest.mark.parametrize(
+    ("objective", "recipe"),
+    [("masked-tokens", "xlm-15"), ("translation-language-modeling", "xlm-15"), ("next-tokens", "xlm-mt")],
+)
+def test_a_token_store_gives_the_same_batches(
+    objective: str, recipe: str, data: MultilingualText, tmp_path: Path
+) -> None:
+    (tmp_path / "ted.fr").write_text("un deux\n \nquatre\n")
+    kept = replace(data, train={"de-en-fr": tmp_path / "ted", "en": tmp_path / "news"}, max_length=8)
+    batches = []
+    for settings in (kept, replace(kept, token_store=tmp_path / "store")):
+        source = built(settings, objective, recipe=recipe).training
+        batch = source.batch(range(len(source)), seeded(0)).by_name[objective]
+        batches.append((batch.inputs.text.ids.tolist(), batch.inputs.text.languages.tolist(), batch.labels.tolist()))
+        lengths = [source.length(number) for number in range(len(source))]
+        written = [] if batch.inputs.target is None else batch.inputs.target.layout.lengths
+        assert sum(lengths) == len(batches[-1][0]) + sum(written)
+    assert batches[0] == batches[1]
+    dropped = json.loads((tmp_path / "store" / "train" / "store.json").read_text())["dropped"]
+    assert dropped == {"lines without a sentence in each of their languages": 1}
+    assert not (tmp_path / "store" / "dev").exists(), "built where it is read"
 
 
 def test_shares_of_languages_are_those_of_the_settings(data: MultilingualText, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """COCO, Visual Genome, Conceptual Captions and SBU pretrain from their own files."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.run import train
 from mm_kptm.experiment.settings import Experiment
-from mm_kptm.vision.features.store import write_store
+from tests.stores import write_regions
 
 WORDS = "a cat sits on the mat red hat dog what is it ?"
 
@@ -93,7 +94,7 @@ def experiment(name, write, recipe, folder):
     file, images, count, missing = write(folder)
     (folder / "vocab.txt").write_text("\n".join((*BERT_SPECIALS, *WORDS.split())))
     rng = np.random.default_rng(0)
-    write_store(folder / "regions", [(one, rng.normal(size=(2, 8)), np.full((2, 4), 0.5)) for one in images])
+    write_regions(folder / "regions", [(one, rng.normal(size=(2, 8)), np.full((2, 4), 0.5)) for one in images])
     questions = {"questions": str(folder / "questions.json")} if name == "visual-genome" else {}
     settings = {
         "name": "run",
@@ -125,7 +126,8 @@ def test_a_run_trains_and_says_what_was_left_out(tmp_path):
 
 def test_a_store_of_other_images_is_named(tmp_path):
     settings, _, _ = experiment("conceptual-captions", conceptual, "uniter-base", tmp_path)
-    write_store(tmp_path / "regions", [("other", np.ones((1, 8)), np.zeros((1, 4)))])
+    shutil.rmtree(tmp_path / "regions")
+    write_regions(tmp_path / "regions", [("other", np.ones((1, 8)), np.zeros((1, 4)))])
     with pytest.raises(
         UserError, match=r"has regions of none of the 4 images of .*train.tsv; they are looked for by names"
     ):

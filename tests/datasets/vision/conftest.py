@@ -9,7 +9,7 @@ import pytest
 
 from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
 from mm_kptm.vision.features.detections import Detections
-from mm_kptm.vision.features.region_store import write_detections
+from mm_kptm.vision.features.store_writer import write_store
 
 WORDS = """a the cat dog man woman hat red blue sits on mat is it what left right image ? .
     yes no two of , why because he she likes 1 2 3"""
@@ -38,7 +38,7 @@ def regions(tmp_path: Path) -> Callable[[Iterable[str]], Path]:
             features = rng.normal(size=(count, 8)).astype(np.float32)
             images.append(Detections(name, features, boxes.astype(np.float32), (100, 50), object_names=named))
         shutil.rmtree(tmp_path / "regions", ignore_errors=True)
-        write_detections(tmp_path / "regions", images)
+        write_store(tmp_path / "regions", images)
         return tmp_path / "regions"
 
     return write

@@ -14,7 +14,8 @@ from mm_kptm.datasets.vision.vqa_v2 import VqaV2Data, vqa
 from mm_kptm.datasets.vision.vqa_v2_source import VqaV2, check_submission, write_submission
 from mm_kptm.errors import UserError
 from mm_kptm.tasks.vision.vqa import VQA
-from mm_kptm.vision.features.store import write_store
+from mm_kptm.vision.features.store import RegionStore
+from tests.stores import write_regions
 
 TOKENIZER = WordPiece((*BERT_SPECIALS, "what", "is", "it", "red", "?"), lowercase=True)
 
@@ -38,7 +39,7 @@ def folder(tmp_path):
         )
     (tmp_path / "q.json").write_text(json.dumps({"questions": asked}))
     (tmp_path / "a.json").write_text(json.dumps({"annotations": given}))
-    write_store(
+    write_regions(
         tmp_path / "regions", [(str(n), rng.normal(size=(2 + n, 384)), rng.uniform(size=(2 + n, 4))) for n in range(4)]
     )
     return tmp_path
@@ -51,8 +52,6 @@ def split(folder):
 
 @pytest.fixture
 def source(folder, split):
-    from mm_kptm.vision.features.store import RegionStore
-
     return split.source(("yes", "blue", "red"), TOKENIZER, RegionStore(folder / "regions"))
 
 
@@ -75,14 +74,12 @@ def test_common_answers_are_chosen(split):
 
 
 def test_long_questions_are_cut(folder, split):
-    from mm_kptm.vision.features.store import RegionStore
-
     source = split.source(("yes",), TOKENIZER, RegionStore(folder / "regions"), max_length=3)
     assert source.batch([0], seeded(0)).inputs.text.layout.lengths == (5,)
 
 
 def test_an_image_without_regions_is_named(folder, split):
-    store = write_store(folder / "few", [("0", np.ones((1, 384)), np.ones((1, 4)))])
+    store = write_regions(folder / "few", [("0", np.ones((1, 384)), np.ones((1, 4)))])
     with pytest.raises(UserError, match=r"few has no regions of image '1'; it holds 1 images"):
         split.source(("yes",), TOKENIZER, store)
 

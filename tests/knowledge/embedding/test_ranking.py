@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from mm_kptm.errors import UserError
+from mm_kptm.knowledge.embedding import ranking
 from mm_kptm.knowledge.embedding.ranking import BLOCK, Ranks, _Queries, measures, memory_block, rank
 from mm_kptm.knowledge.embedding.scoring import SCORES, ComplEx, DistMult, RotatE, TransE, score_of
 
@@ -20,6 +21,7 @@ class Table:
         self.scores = scores  # [N, R, N]
         self.asked: list[int] = []
 
+    device = torch.device("cpu")
     num_entities = property(lambda self: self.scores.shape[0])
     num_relations = property(lambda self: self.scores.shape[1])
 
@@ -217,3 +219,15 @@ def test_tables_that_fit_no_score_are_named() -> None:
     with pytest.raises(UserError, match=r"no score is called 'transf'; did you mean transe\?"):
         score_of("transf")
     assert score_of("RotatE") is SCORES["rotate"]
+
+
+def test_a_block_has_the_size_that_suits_the_device_of_the_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever the triples are; the numbers of the queries go there, and ranks come back to the host."""
+    asked = []
+    monkeypatch.setattr(ranking, "memory_block", lambda device: asked.append(device) or 64)
+    vectors = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    scorer = TransE(vectors, vectors[:1]).to("cpu")
+    triples = torch.tensor([[0, 0, 1], [2, 0, 3]])
+    ranks = rank(scorer, triples, triples).both
+    assert asked == [torch.device("cpu")] and ranks.optimistic.device.type == "cpu"
+    assert torch.equal(ranks.optimistic, rank(scorer, triples, triples, block=1 << 20).both.optimistic)

@@ -21,7 +21,7 @@ from mm_kptm.systems.discovery import additions, find
 from mm_kptm.systems.recipe import Addition
 
 PACKAGE = Path(mm_kptm.__file__).parent
-NAMES = ["entity-fusion", "kar", "knowledge-embedding", "sentence-tree", "side-adapter"]
+NAMES = ["entity-fusion", "kar", "knowledge-embedding", "region-fusion", "sentence-tree", "side-adapter"]
 
 
 @pytest.fixture
@@ -78,6 +78,7 @@ def test_the_name_of_a_way_stands_in_its_file_and_in_no_other() -> None:
         "suites/atlas/demo/arms.py",
         "knowledge/kinds/entity_fusion.py",
         "knowledge/kinds/kar.py",
+        "knowledge/kinds/region_fusion.py",
         "knowledge/kinds/side_adapter.py",
         "knowledge/kinds/knowledge_embedding.py",
         "knowledge/objectives/knowledge_embedding.py",

@@ -78,6 +78,19 @@ def test_only_changed_files_are_read(index, pictures, reads, tmp_path):
     whole(index, pictures, tmp_path / "x")
 
 
+def test_of_a_folder_that_grew_by_one_per_cent_only_that_is_read(tmp_path, reads):
+    folder = tmp_path / "many"
+    for number in range(200):
+        paint(folder / f"{number:03d}.png", (number, 255 - number, 7))
+    update_index(folder, tmp_path / "index", model())
+    reads.clear()
+    for name in ("050a.png", "999.png"):
+        paint(folder / name, (5, 6, len(name)))
+    report = update_index(folder, tmp_path / "index", model())
+    assert sorted(reads) == ["050a.png", "999.png"]
+    assert (report.pictures, report.read, report.embedded) == (202, 2, 2)
+
+
 def test_a_picture_of_a_known_content_is_not_embedded_again(index, pictures, tmp_path):
     towers = model()
     (pictures / "red.png").rename(pictures / "renamed.png")

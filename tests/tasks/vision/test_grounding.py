@@ -17,7 +17,7 @@ from mm_kptm.suites.number_world.datasets import other_sources as texts
 from mm_kptm.suites.number_world.generator import captions
 from mm_kptm.suites.number_world.generator.splits import part
 from mm_kptm.tasks.vision.grounding import NOWHERE, Grounding
-from mm_kptm.vision.features.store import write_store
+from tests.stores import write_regions
 
 SIZES = {"dim": 16, "num_heads": 2, "num_layers": 1, "ffn_dim": 16, "vocab_size": 6, "region_dim": 4}
 READING = TextEncoding(WordPiece((*BERT_SPECIALS, "cat"), lowercase=True), 20)
@@ -35,7 +35,7 @@ def test_a_number_of_the_scene_is_the_target():
 @pytest.fixture
 def store(tmp_path):
     boxes = np.array([[0, 0, 0.5, 1], [0, 0, 0.5, 0.9], [0.5, 0, 1, 1]])
-    return write_store(tmp_path, [("a.jpg", np.ones((3, 4)), boxes), ("b.jpg", np.ones((0, 4)), boxes[:0])])
+    return write_regions(tmp_path, [("a.jpg", np.ones((3, 4)), boxes), ("b.jpg", np.ones((0, 4)), boxes[:0])])
 
 
 def test_regions_count_that_overlap_the_object_by_half(store):

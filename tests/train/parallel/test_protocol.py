@@ -7,12 +7,13 @@ import torch
 from torch import nn
 
 from mm_kptm.errors import UserError
+from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.train import TrainSettings
 from mm_kptm.train.evaluation import shard_batches
 from mm_kptm.train.optim import load_state, optimizer_for, state_of
 from mm_kptm.train.parallel.protocol import accelerator_for, parallel_strategy
 from mm_kptm.train.parallel.shard_files import read_optimizer, sizes_of, write_shards
-from mm_kptm.train.parallel.sharded import _agree_on_unused, units
+from mm_kptm.train.parallel.sharded import _agree_on_unused, mesh_sizes, precision_policy, units
 from tests.train.toy import Deep, Line
 
 
@@ -122,3 +123,36 @@ def test_every_process_is_dealt_as_many_batches_and_all_are_dealt(monkeypatch, b
     assert {number for hand in hands for number, _ in hand} == set(range(batches))
     assert sum(map(len, hands)) - batches < processes
     assert all(made[number] == indices for hand in hands for number, indices in hand)
+
+
+def test_processes_fall_into_groups_that_hold_one_copy() -> None:
+    assert [mesh_sizes(8, group) for group in (None, 8, 4, 1)] == [(8,), (8,), (2, 4), (8, 1)]
+    for group in (3, 16):
+        with pytest.raises(UserError, match=rf"^train.shard_group is {group}, but 8 processes do not fall into groups"):
+            mesh_sizes(8, group)
+
+
+def test_weights_are_gathered_in_the_precision_that_computes_and_gradients_summed_in_32_bits() -> None:
+    assert precision_policy(TrainSettings()).param_dtype is None
+    for precision, kind in (("bf16", torch.bfloat16), ("fp16", torch.float16)):
+        policy = precision_policy(TrainSettings(precision=precision))
+        assert (policy.param_dtype, policy.reduce_dtype, policy.cast_forward_inputs) == (kind, torch.float32, False)
+
+
+def test_a_large_table_is_a_unit_unless_a_head_shares_it() -> None:
+    model, small = Deep(), Deep()
+    model.embed, small.embed = (TextEmbedding(words, 8, max_positions=4, num_segments=2) for words in (1000, 5))
+    assert units(model) == [*model.layers, model.embed.word] and units(small) == list(small.layers)
+    model.head = nn.Linear(8, 1000, bias=False)
+    model.head.weight = model.embed.word.weight
+    assert units(model) == list(model.layers)
+    model.head = VocabularyHead(model.embed.word)
+    assert units(model) == list(model.layers)
+
+
+class VocabularyHead(nn.Module):
+    """Reads the weights of the table without calling it."""
+
+    def __init__(self, word: nn.Embedding) -> None:
+        super().__init__()
+        self.word = word

@@ -9,7 +9,7 @@ from mm_kptm.vision.extractors import extract as module
 from mm_kptm.vision.extractors.build import ExtractorSettings, build_extractor
 from mm_kptm.vision.extractors.extract import extract
 from mm_kptm.vision.features.contract import CONTRACT, read_contract
-from mm_kptm.vision.features.region_store import DetectionStore
+from mm_kptm.vision.features.store import RegionStore
 
 PATCHES = build_extractor(ExtractorSettings("patches", size=32, patch=16), None)
 
@@ -30,7 +30,7 @@ def pictures(tmp_path):
 def test_every_picture_has_regions_and_broken_ones_are_named(tmp_path, pictures):
     told = []
     done = extract(pictures, tmp_path / "s", PATCHES, batch_size=2, begin=lambda *all: told.append(all) or told.append)
-    store = DetectionStore(tmp_path / "s")
+    store = RegionStore(tmp_path / "s")
     assert store.names == ["0.png", "1.png", "2.png", "deep/3.png", "deep/4.png"]
     assert store.sizes.tolist() == [[30, 20 + number] for number in range(5)]
     assert [name for name, _ in done.skipped] == ["1-broken.png", "2-empty.jpg"]

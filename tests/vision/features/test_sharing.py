@@ -13,27 +13,25 @@ import numpy as np
 import pytest
 
 from mm_kptm.datasets.stored_regions import StoredRegions
-from mm_kptm.vision.features.region_store import DetectionStore
-from mm_kptm.vision.features.store import RegionStore, StoreWriter
+from mm_kptm.vision.features.store import RegionStore
+from tests.stores import write_regions
 
 MIB = 1 << 20
 
 
 def written(folder: Path, images: int, dim: int) -> Path:
     rng = np.random.default_rng(0)
-    with StoreWriter(folder, dim=dim) as writer:
-        for image in range(images):
-            writer.add(str(image), rng.random((8, dim)), np.tile([0.0, 0.0, 1.0, 1.0], (8, 1)))
+    boxes = np.tile([0.0, 0.0, 1.0, 1.0], (8, 1))
+    write_regions(folder, ((str(image), rng.random((8, dim)), boxes) for image in range(images)))
     return folder
 
 
-@pytest.mark.parametrize("kind", [RegionStore, DetectionStore])
-def test_a_store_goes_to_another_process_as_its_folder(kind: type[RegionStore], tmp_path: Path) -> None:
-    store = kind(written(tmp_path / "store", 40, 512))
+def test_a_store_goes_to_another_process_as_its_folder(tmp_path: Path) -> None:
+    store = RegionStore(written(tmp_path / "store", 40, 512))
     sent = pickle.dumps(StoredRegions(store))
     assert len(sent) < 4096 < store.features.nbytes
     received = pickle.loads(sent).store
-    assert type(received) is kind and received.places == store.places
+    assert type(received) is RegionStore and received.places == store.places
     for array in (received.features, received.boxes):
         assert isinstance(array, np.memmap) and Path(array.filename).parent == store.folder
     np.testing.assert_array_equal(received.features, store.features)

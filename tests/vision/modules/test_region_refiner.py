@@ -1,5 +1,6 @@
 """M3P's refiner against its equations on padded images, with the weights of a published layout."""
 
+import json
 import math
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from safetensors.torch import load_file
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Regions, SequenceLayout, Tokens
+from mm_kptm.errors import UserError
 
 FOLDER = Path(__file__).parents[2] / "golden" / "data" / "iglue" / "m3p"
 LENGTHS = (4, 2, 3)
@@ -102,3 +104,13 @@ def test_a_saved_refiner_comes_back(layers: int, tmp_path: Path) -> None:
     again = mm_kptm.load(str(tmp_path / "m"))
     ours = dict(system.named_parameters())
     assert all(torch.equal(parameter, ours[name]) for name, parameter in again.named_parameters())
+
+
+def test_a_configuration_that_refines_is_read_by_the_refined_model_alone(tmp_path: Path) -> None:
+    for name in ("weights.safetensors", "config.json"):
+        (tmp_path / name).write_bytes((FOLDER / name).read_bytes())
+    config = json.loads((tmp_path / "config.json").read_text("utf-8"))
+    (tmp_path / "config.json").write_text(json.dumps({**config, "refine_image": True}), "utf-8")
+    with pytest.raises(UserError, match="the configuration says refine_image=True, but m3p is built with"):
+        mm_kptm.load("m3p", tmp_path)
+    assert mm_kptm.load("m3p-refined", tmp_path).sizes["refine_layers"] == 1

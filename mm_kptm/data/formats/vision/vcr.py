@@ -20,6 +20,7 @@ class VcrQuestion:
 
     id: str
     image: tuple[str, ...]  #: possible names in a region store, whose first regions are the objects in their order
+    metadata: str  #: file beside the pictures with boxes and polygons of the objects; empty where it is not named
     objects: tuple[str, ...]  #: class of every object of the image
     question: Said
     answers: tuple[Said, ...]
@@ -51,6 +52,7 @@ def read_vcr(path: str | Path) -> Iterator[VcrQuestion]:
         yield VcrQuestion(
             id=id_,
             image=tuple(dict.fromkeys((str(file), file.name, file.stem, str(file.with_suffix(""))))),
+            metadata=entry.text("metadata_fn", ""),
             objects=objects,
             question=_said(entry.values.get("question"), len(objects), f"{entry.place}: 'question'"),
             answers=choices["answer_choices"],

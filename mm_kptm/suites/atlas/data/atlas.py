@@ -20,7 +20,7 @@ from mm_kptm.suites.atlas.data.facts import Fact
 
 EMBEDDED = Path(__file__).parent / "embedded"  #: the tier that is part of the package
 RECORD, TOKENIZER = "atlas.json.xz", "tokenizer.json"
-ATLAS_VERSION = "1"  #: changes with every change of the data
+ATLAS_VERSION = "2"  #: changes with every change of the data
 FLAG_STYLES = ("flags", "round-flags")
 
 

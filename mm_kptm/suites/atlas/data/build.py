@@ -68,7 +68,7 @@ def build(
         drawn[style] = [code for code in codes if code in vectors[style]]
         pixels = _sheet(out, style, drawn[style], vectors[style])
         if style in ("flags", *NEEDED):
-            pairs = alike(pixels, drawn[style])
+            pairs = alike(pixels, drawn[style], mirrored=style in NEEDED)
             flags, same = (pairs, same) if style == "flags" else (flags, [*same, *pairs])
         say(f"{style}: {len(drawn[style])} drawings")
     concepts = merged_families(concepts, same)

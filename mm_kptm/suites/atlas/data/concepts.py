@@ -12,6 +12,7 @@ JOINER, PRESENTATION = "200D", "FE0F"
 SKIN_TONES = frozenset({"1F3FB", "1F3FC", "1F3FD", "1F3FE", "1F3FF"})
 #: Signs that only say who does something: woman, man, person and the signs of gender.
 PEOPLE = frozenset({"1F468", "1F469", "1F9D1", "2640", "2642"})
+FACING_RIGHT = "27A1"  #: the sign that turns who moves to the right: the same drawing in a mirror
 #: Concepts that stand for the same with another person: man, woman, person; boy, girl, child; and so on.
 _VARIANTS = (
     ("1F468", "1F469", "1F9D1"), ("1F466", "1F467", "1F9D2"), ("1F474", "1F475", "1F9D3"),
@@ -26,7 +27,8 @@ class Concept(NamedTuple):
         code: its code points without presentation selectors, in hexadecimal, with hyphens between.
         group: of Unicode's nine.
         subgroup: of Unicode's hundred.
-        family: what is never split: variants that differ in the person alone, and drawings that look alike.
+        family: what is never split: variants that differ in the person or the direction alone, and drawings that look
+            alike, as they are or in a mirror.
         parts: codes of the concepts that a joined sequence is made of.
     """
 
@@ -43,25 +45,27 @@ class Concept(NamedTuple):
 
 
 def without_presentation(code: str) -> str:
-    """A sequence of code points without presentation selectors, in capital letters.
+    """A sequence of code points without presentation selectors, in capital letters, of four digits at least.
 
-    >>> without_presentation("1f636-200d-1f32b-fe0f")
-    '1F636-200D-1F32B'
+    >>> without_presentation("1f636-200d-1f32b-fe0f"), without_presentation("23-20e3")
+    ('1F636-200D-1F32B', '0023-20E3')
     """
-    return "-".join(point for point in code.upper().split("-") if point != PRESENTATION)
+    return "-".join(point.zfill(4) for point in code.upper().split("-") if point != PRESENTATION)
 
 
 def family_of(code: str) -> str:
-    """What a sequence shares with its variants in gender.
+    """What a sequence shares with its variants in gender and in the direction of a movement.
 
     >>> family_of("1F469-200D-1F680"), family_of("1F468-200D-1F680"), family_of("1F680")
     ('200D-1F680', '200D-1F680', '1F680')
+    >>> family_of("1F6B6-200D-2640-200D-27A1"), family_of("27A1")
+    ('1F6B6', '27A1')
     """
     for variants in _VARIANTS:
         if code in variants:
             return variants[0]
     points = code.split("-")
-    left = [point for point in points if point not in PEOPLE]
+    left = [point for point in points if point not in PEOPLE and point != FACING_RIGHT]
     while left and left[-1] == JOINER:
         left.pop()
     kept = "-".join(left) or code
@@ -127,7 +131,7 @@ def read_names(annotations: Iterable[Opened], language: str) -> tuple[dict[str, 
         name = f"package/{room}/{language}/annotations.json"
         if name not in opened:
             continue
-        for text, entry in json.loads(opened.files[name])[room]["annotations"].items():
+        for text, entry in json.loads(opened.files[name])[room].get("annotations", {}).items():
             code = without_presentation("-".join(f"{ord(letter):X}" for letter in text))
             if "tts" in entry:
                 names[code] = entry["tts"][0]

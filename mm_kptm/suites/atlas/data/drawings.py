@@ -134,11 +134,21 @@ def small(pixels: Pixels, *, side: int = 24) -> NDArray[np.float32]:
     return np.asarray(flat - flat.mean(axis=1, keepdims=True))
 
 
-def alike(pixels: Pixels, codes: Sequence[str], *, least: float = ALIKE) -> list[tuple[str, str]]:
-    """Pairs of codes whose drawings differ by less than ``least`` grey levels on average."""
+def alike(
+    pixels: Pixels, codes: Sequence[str], *, least: float = ALIKE, mirrored: bool = False
+) -> list[tuple[str, str]]:
+    """Pairs of codes whose drawings differ by less than ``least`` grey levels on average.
+
+    Args:
+        pixels: the drawings, [N, size, size, 3].
+        codes: of each.
+        least: grey levels from which two drawings differ.
+        mirrored: whether a drawing is compared in a mirror, too.
+    """
     rows = small(pixels)
+    seen = [rows, small(np.ascontiguousarray(pixels[:, :, ::-1]))] if mirrored else [rows]
     found = []
     for index, row in enumerate(rows):
-        distances = np.abs(rows[index + 1 :] - row).mean(axis=1)
+        distances = np.min([np.abs(other[index + 1 :] - row).mean(axis=1) for other in seen], axis=0)
         found += [(codes[index], codes[index + 1 + int(other)]) for other in np.flatnonzero(distances < least)]
     return found

@@ -42,14 +42,25 @@ def retrieval_controls(data: AtlasData, split: str) -> dict[str, float]:
 
 def pixel_ranks(atlas: Atlas, side: Side, styles: tuple[str, ...]) -> NDArray[np.int64]:
     """The rank of each concept of a side when candidates are ordered by their nearest drawing in some styles."""
-    codes = [atlas.concepts[one].code for one in side.concepts]
-    asked = _reduced(atlas, side.style, codes)
+    return _ranks(-pixel_distances(atlas, side.style, side.concepts, styles))
+
+
+def nearest_concepts(atlas: Atlas, style: str, concepts: Sequence[int], styles: tuple[str, ...]) -> dict[int, int]:
+    """For each concept in a style, the one whose drawing in some other styles differs least."""
+    nearest = pixel_distances(atlas, style, concepts, styles).argmin(axis=1).tolist()
+    return {one: concepts[place] for one, place in zip(concepts, nearest, strict=True)}
+
+
+def pixel_distances(atlas: Atlas, style: str, concepts: Sequence[int], styles: tuple[str, ...]) -> NDArray[np.float32]:
+    """Squared distance of every drawing in a style to the nearest one of every concept in some styles, [C, C]."""
+    codes = [atlas.concepts[one].code for one in concepts]
+    asked = drawn_small(atlas, style, codes)
     best = np.full((len(asked), len(codes)), np.inf, np.float32)
-    for style in styles:
-        rows = _reduced(atlas, style, codes)
+    for one in styles:
+        rows = drawn_small(atlas, one, codes)
         squares = (asked**2).sum(1)[:, None] + (rows**2).sum(1)[None] - 2 * asked @ rows.T
         best = np.minimum(best, squares)
-    return _ranks(-best)
+    return best
 
 
 def string_ranks(data: AtlasData, side: Side) -> NDArray[np.int64]:
@@ -86,7 +97,8 @@ def trigrams(name: str) -> set[str]:
     return {framed[start : start + 3] for start in range(max(len(framed) - 2, 1))}
 
 
-def _reduced(atlas: Atlas, style: str, codes: Sequence[str]) -> NDArray[np.float32]:
+def drawn_small(atlas: Atlas, style: str, codes: Sequence[str]) -> NDArray[np.float32]:
+    """Drawings of concepts in few pixels, their means removed, [N, 1728]."""
     place = atlas.place(style)
     return small(atlas.pixels(style)[[place[code] for code in codes]])
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from mm_kptm.random_streams import RandomStream, pick
 from mm_kptm.suites.atlas.datasets.flag_settings import AtlasFlagsData, true_tables
 from mm_kptm.suites.atlas.datasets.flag_wording import NAME
+from mm_kptm.suites.atlas.datasets.hops import TWO_STEPS, real_steps
 
 REAL = -1  #: number of the real world
 _TEST_WORLDS = {"dev": 1 << 20, "test": 1 << 21}  #: numbers of the first worlds of dev and test
@@ -36,6 +37,7 @@ class FlagQuestion:
         true_answer: by the table of the world.
         variant: which drawing of the flag.
         arm: none, random, swapped, true or oracle.
+        middle: of a question of two steps: what the injected facts lead to, and the fact that is injected there.
     """
 
     id: str
@@ -50,18 +52,45 @@ class FlagQuestion:
     true_answer: str
     variant: int
     arm: str = "none"
+    middle: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def told(self) -> tuple[str | None, ...]:
+        """The injected objects that may be the answer."""
+        return tuple(fact for _, fact in self.middle) if self.relation in TWO_STEPS else self.injected
 
 
 def table_of(data: AtlasFlagsData, world: int) -> Table:
     """The table of a world: the real one, or objects drawn at random, each as likely as the others."""
+    tables: dict[str, Mapping[str, str]] = {}
+    for relation in data.steps:
+        if relation in TWO_STEPS:
+            between, ends = steps_of(data, world, relation)
+            tables[relation] = {code: ends[between[code]] for code in data.countries}
+        elif world != REAL:
+            tables[relation] = _drawn(data, world, relation, data.countries)
+        elif relation in data.relations:
+            tables[relation] = true_tables(data.atlas, (relation,))[relation]
     if world == REAL:
-        return true_tables(data.atlas, data.relations)
-    tables = {}
-    for relation in data.relations:
-        objects = data.objects[relation]
-        drawn = data.draw("world", world, relation).below(len(objects), len(data.countries)).tolist()
-        tables[relation] = {code: objects[number] for code, number in zip(data.countries, drawn, strict=True)}
+        for relation in data.relations:
+            if relation in TWO_STEPS:
+                tables.setdefault(TWO_STEPS[relation].first, real_steps(data.atlas, relation)[0])
     return tables
+
+
+def steps_of(data: AtlasFlagsData, world: int, relation: str) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """The tables of the two steps of a relation in a world: of countries, and of what the first step leads to."""
+    if world == REAL:
+        return real_steps(data.atlas, relation)
+    first = TWO_STEPS[relation].first
+    between = _drawn(data, world, first, data.countries)
+    return between, _drawn(data, world, relation, data.objects[first])
+
+
+def _drawn(data: AtlasFlagsData, world: int, relation: str, subjects: Sequence[str]) -> dict[str, str]:
+    objects = data.objects[relation]
+    drawn = data.draw("world", world, relation).below(len(objects), len(subjects)).tolist()
+    return {subject: objects[number] for subject, number in zip(subjects, drawn, strict=True)}
 
 
 def generate(data: AtlasFlagsData, side: str) -> list[FlagQuestion]:
@@ -128,11 +157,15 @@ def inject(data: AtlasFlagsData, questions: Sequence[FlagQuestion], arm: str, dr
     if arm == "none":
         return [replace(one, arm=arm) for one in questions]
     words = draw.words(len(questions), 2 + data.distractors + 1).tolist()
+    second = draw.child("second").words(len(questions), 2 + 2 * data.distractors).tolist()
     tables: dict[int, Table] = {}
     found = []
-    for one, roll in zip(questions, words, strict=True):
+    for one, roll, others in zip(questions, words, second, strict=True):
         if one.relation == NAME:
             found.append(one)
+            continue
+        if one.relation in TWO_STEPS:
+            found.append(_inject_two(data, one, arm, [*roll, *others]))
             continue
         if one.world not in tables:
             tables[one.world] = table_of(data, one.world)
@@ -152,6 +185,36 @@ def inject(data: AtlasFlagsData, questions: Sequence[FlagQuestion], arm: str, dr
     return found
 
 
+def _inject_two(data: AtlasFlagsData, one: FlagQuestion, arm: str, roll: Sequence[int]) -> FlagQuestion:
+    """Tell both steps: one at the names of countries, the other at what it leads to, in an order of its own."""
+    between, ends = steps_of(data, one.world, one.relation)
+    middles, objects = data.objects[TWO_STEPS[one.relation].first], data.objects[one.relation]
+    first, second = roll[: len(one.candidates)], roll[len(one.candidates) :]
+    injected: list[str | None] = [between[country] for country in one.candidates]
+    if arm == "random":
+        injected = [middles[pick(word, len(middles))] for word in first]
+    elif arm == "swapped":
+        injected = [_another(middles, fact, word) for fact, word in zip(injected, first, strict=True)]
+    elif arm == "oracle":
+        injected = [between[country] if country == one.country else None for country in one.candidates]
+    told = dict.fromkeys(fact for fact in injected if fact is not None)
+    facts = {middle: ends[middle] for middle in told}
+    if arm == "random":
+        facts = {middle: objects[pick(word, len(objects))] for middle, word in zip(told, second, strict=False)}
+    elif arm == "swapped":
+        able = {middle: [end for end in objects if end not in (ends[middle], one.true_answer)] for middle in told}
+        facts = {
+            middle: able[middle][pick(word, len(able[middle]))] if able[middle] else _another(objects, ends[middle], 0)
+            for middle, word in zip(told, second, strict=False)
+        }
+    answer = one.true_answer
+    if arm == "swapped":
+        answer = facts[str(injected[one.candidates.index(one.country)])]
+    order = sorted(facts, key=lambda middle: second[-1 - list(facts).index(middle)])
+    shown = tuple((middle, facts[middle]) for middle in order)
+    return replace(one, injected=tuple(injected), middle=shown, answer=answer, arm=arm)
+
+
 def _another(objects: Sequence[str], held: str | None, word: int) -> str:
     others = [entity for entity in objects if entity != held]
     return others[pick(word, len(others))] if others else objects[0]
@@ -159,9 +222,12 @@ def _another(objects: Sequence[str], held: str | None, word: int) -> str:
 
 def _askable(data: AtlasFlagsData, side: str) -> list[tuple[str, str]]:
     """Relations and countries that a side asks about; of held-out facts only those whose answer training knows."""
-    every = [(relation, code) for relation in data.relations for code in data.countries]
-    if data.split != "fact":
+    asked = data.steps if data.split == "hop" else data.relations
+    every = [(relation, code) for relation in asked for code in data.countries]
+    if data.split not in ("fact", "hop"):
         return every
+    if data.split == "hop" and side == "test":
+        return [(relation, code) for relation, code in every if data.holds_out(code, relation)]
     real = true_tables(data.atlas, data.relations)
     kept = [(relation, code) for relation, code in every if not data.holds_out(code, relation)]
     if side != "test":

@@ -15,8 +15,9 @@ from mm_kptm.random_streams import RandomStream
 from mm_kptm.suites.atlas.data.atlas import ATLAS_VERSION, EMBEDDED, Atlas, open_atlas
 from mm_kptm.suites.atlas.data.held_out import fraction
 from mm_kptm.suites.atlas.datasets.flag_wording import QUESTIONS, RELATION_WORDS, RELATIONS
+from mm_kptm.suites.atlas.datasets.hops import HOP_QUESTIONS, SCRIPT, SCRIPT_WORDS, TWO_STEPS, real_steps
 
-FOLDS = 5  #: of the split ``fact``
+FOLDS = 5  #: of the splits ``fact`` and ``hop``
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,9 @@ class AtlasFlagsData:
 
     name: Literal["atlas-flags"] = "atlas-flags"
     folder: Path | None = None  #: a larger tier, from `mm-kptm data fetch atlas`; the embedded one when null
-    split: Literal["iid", "fact", "joint"] = "iid"  #: fact: facts out of training; joint: facts in other languages
-    fold: int = 0  #: which fifth of the facts the split fact holds out
+    split: Literal["iid", "fact", "joint", "hop"] = "iid"
+    """fact: facts out of training; joint: facts in other languages; hop: two steps where training asks for the first"""
+    fold: int = 0  #: which fifth of the facts the split fact holds out, and of the countries the split hop
     relations: tuple[str, ...] = ("currency",)  #: that are asked about
     territories: int = 40  #: the most populous members of the United Nations whose flag is their own
     languages: tuple[str, ...] = ("en", "de", "fr")  #: of questions
@@ -51,8 +53,9 @@ class AtlasFlagsData:
                         f"data.{key} has {language!r}, but questions are asked in {', '.join(sorted(known))}"
                     )
         for relation in self.relations:
-            if relation not in RELATIONS:
-                raise UserError(f"data.relations has {relation!r}, but questions are about {', '.join(RELATIONS)}")
+            if relation not in RELATIONS and relation not in TWO_STEPS:
+                every = ", ".join((*RELATIONS, *TWO_STEPS))
+                raise UserError(f"data.relations has {relation!r}, but questions are about {every}")
         if not self.languages or not self.fact_languages or not self.relations:
             raise UserError("data.languages, data.facts_languages and data.relations must each name at least one")
         for name, least in (
@@ -65,6 +68,11 @@ class AtlasFlagsData:
             raise UserError(f"data.fold is {self.fold}, but there are folds 0 to {FOLDS - 1}")
         if self.split == "fact" and self.graph == "worlds":
             raise UserError("the split fact holds out facts of the real table; let data.graph be true")
+        if self.split == "hop" and (single := [one for one in self.relations if one not in TWO_STEPS]):
+            raise UserError(
+                f"the split hop asks for facts of two steps, but data.relations has {single[0]!r}; take some of "
+                f"{', '.join(TWO_STEPS)}"
+            )
         if self.split == "joint" and len({*self.languages, *self.fact_languages}) < 2:
             raise UserError("the split joint tells facts in another language than the question; name two languages")
         if len(self.countries) <= self.distractors:
@@ -88,22 +96,35 @@ class AtlasFlagsData:
         """Codes of the countries that are asked about, the most populous first."""
         return countries(self.atlas, self.relations)[: self.territories]
 
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """Relations with a table of countries: those that are asked about, and the first of two steps."""
+        first = [TWO_STEPS[one].first for one in self.relations if one in TWO_STEPS]
+        return tuple(dict.fromkeys((*self.relations, *first)))
+
     @cached_property
     def objects(self) -> dict[str, tuple[str, ...]]:
-        """Answers to each relation: what some country of the data has."""
+        """Answers to each relation and the ends of each first step: what some country of the data has."""
         real = true_tables(self.atlas, self.relations)
-        return {one: tuple(sorted({real[one][code] for code in self.countries})) for one in self.relations}
+        found = {one: {real[one][code] for code in self.countries} for one in self.relations}
+        for one in self.relations:
+            if one in TWO_STEPS:
+                between = real_steps(self.atlas, one)[0]
+                found.setdefault(TWO_STEPS[one].first, set()).update(between[code] for code in self.countries)
+        return {one: tuple(sorted(objects)) for one, objects in found.items()}
 
     @property
     def answers(self) -> tuple[str, ...]:
-        """All answers: objects of the relations, and the countries where names are asked for."""
-        objects = [entity for relation in self.relations for entity in self.objects[relation]]
+        """All answers: objects of the relations, ends of first steps and countries where these are asked for."""
+        asked = self.steps if self.split == "hop" else self.relations
+        objects = [entity for relation in asked for entity in self.objects[relation]]
         names = [f"territory:{code}" for code in self.countries] if self.num_name_questions else []
         return tuple(dict.fromkeys((*objects, *names)))
 
     def holds_out(self, country: str, relation: str) -> bool:
-        """Whether the split ``fact`` tests a fact and never trains it."""
-        return self.split == "fact" and int(fraction("fact", relation, country) * FOLDS) == self.fold
+        """Whether the split ``fact`` or ``hop`` tests a fact and never trains it; first steps are always trained."""
+        held = self.split == "fact" or (self.split == "hop" and relation in TWO_STEPS)
+        return held and int(fraction("fact", relation, country) * FOLDS) == self.fold
 
     def draw(self, *path: int | str) -> RandomStream:
         """Random stream for one part of the data."""
@@ -127,6 +148,10 @@ def true_tables(atlas: Atlas, relations: tuple[str, ...]) -> dict[str, dict[str,
     """The object of each relation by country, where there is one right answer; the first neighbour of borders."""
     tables = {}
     for relation in relations:
+        if relation in TWO_STEPS:
+            between, ends = real_steps(atlas, relation)
+            tables[relation] = {code: ends[middle] for code, middle in between.items()}
+            continue
         tails = atlas.tails(relation)
         single = relation != "borders"
         tables[relation] = {
@@ -176,10 +201,15 @@ def _tokenizer(data: AtlasFlagsData) -> WordLevel:
     for language in data.languages:
         for text in QUESTIONS[language].values():
             found |= dict.fromkeys(words(text, language))
-    found["|"] = None
-    for language in dict.fromkeys((*data.fact_languages, *data.languages)):
         for relation in data.relations:
+            if relation in TWO_STEPS:
+                found |= dict.fromkeys(words(HOP_QUESTIONS[language][relation], language))
+    found["|"] = None
+    told = [one for relation in data.relations for one in TWO_STEPS.get(relation, (relation,))]
+    for language in dict.fromkeys((*data.fact_languages, *data.languages)):
+        for relation in told:
             found[relation_word(relation, language)] = None
+        for relation in data.steps:
             found |= dict.fromkeys(entity_word(data.atlas, entity, language) for entity in data.objects[relation])
         found |= dict.fromkeys(entity_word(data.atlas, f"territory:{code}", language) for code in data.countries)
     return WordLevel(tuple(found), words)
@@ -187,4 +217,14 @@ def _tokenizer(data: AtlasFlagsData) -> WordLevel:
 
 def relation_word(relation: str, language: str) -> str:
     """The word of a relation in front of the object of a fact."""
-    return f"{language}:{RELATION_WORDS[language][relation].replace(' ', '_').lower()}"
+    return f"{language}:{relation_label(relation, language).replace(' ', '_').lower()}"
+
+
+def relation_label(relation: str, language: str) -> str:
+    """The word of a relation as it is written."""
+    return SCRIPT_WORDS[language] if relation == SCRIPT else RELATION_WORDS[language][relation]
+
+
+def question_text(relation: str, language: str) -> str:
+    """The question for a relation."""
+    return (HOP_QUESTIONS if relation in TWO_STEPS else QUESTIONS)[language][relation]

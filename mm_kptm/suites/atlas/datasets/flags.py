@@ -22,8 +22,15 @@ from mm_kptm.suites.atlas.data.drawings import Pixels
 from mm_kptm.suites.atlas.datasets.drawings import changed
 from mm_kptm.suites.atlas.datasets.flag_controls import controls
 from mm_kptm.suites.atlas.datasets.flag_questions import REAL, FlagQuestion, generate, inject, name_questions
-from mm_kptm.suites.atlas.datasets.flag_settings import AtlasFlagsData, entity_word, relation_word, words
-from mm_kptm.suites.atlas.datasets.flag_wording import QUESTIONS, RELATION_WORDS
+from mm_kptm.suites.atlas.datasets.flag_settings import (
+    AtlasFlagsData,
+    entity_word,
+    question_text,
+    relation_label,
+    relation_word,
+    words,
+)
+from mm_kptm.suites.atlas.datasets.hops import TWO_STEPS, Hops, real_steps
 from mm_kptm.systems.text_format import BERT_FORMAT, TextFormat
 from mm_kptm.tasks.example import Example
 from mm_kptm.tasks.knowledge_use import COUNTERFACTUAL_SUFFIXES
@@ -92,10 +99,14 @@ def questions(
 
 
 def right_answers(data: AtlasFlagsData, one: FlagQuestion) -> tuple[str, ...]:
-    """What counts as right: the answer, and every neighbour where the real borders hold."""
-    if one.relation != "borders" or one.world != REAL or one.arm == "swapped":
+    """What counts as right: the answer, and every neighbour, or what it has, where the real borders hold."""
+    if one.relation not in ("borders", "neighbour_currency") or one.world != REAL or one.arm == "swapped":
         return (one.answer,)
-    return tuple(dict.fromkeys((one.answer, *data.atlas.tails("borders")[f"territory:{one.country}"])))
+    every = data.atlas.tails("borders")[f"territory:{one.country}"]
+    if one.relation == "neighbour_currency":
+        ends = real_steps(data.atlas, one.relation)[1]
+        every = tuple(ends[neighbour] for neighbour in every if neighbour in ends)
+    return tuple(dict.fromkeys((one.answer, *every)))
 
 
 def flags(data: AtlasFlagsData, variants: int, style: str) -> RegionCrops:
@@ -127,18 +138,22 @@ def illustrated(data: AtlasFlagsData, one: FlagQuestion) -> Illustration:
         return atlas.labels[entity].get(language) or atlas.labels[entity].get("en", entity)
 
     drawing = atlas.pixels(data.style)[atlas.place(data.style)[one.country]]
+    first, second = TWO_STEPS.get(one.relation, Hops(one.relation, one.relation))
+    led = one.injected[one.candidates.index(one.country)]
+    told = [(f"territory:{country}", first, fact) for country, fact in zip(one.candidates, one.injected, strict=True)]
+    used = {(f"territory:{one.country}", first), (led, second)}
     facts = tuple(
         Fact(
-            label(f"territory:{country}", one.fact_language),
-            RELATION_WORDS[one.fact_language][one.relation],
+            label(subject, one.fact_language),
+            relation_label(relation, one.fact_language),
             label(fact, one.fact_language),
-            used=country == one.country,
+            used=(subject, relation) in used,
         )
-        for country, fact in zip(one.candidates, one.injected, strict=True)
+        for subject, relation, fact in (*told, *((middle, second, fact) for middle, fact in one.middle))
         if fact is not None
     )
     return Illustration(
-        question=QUESTIONS[one.language][one.relation],
+        question=question_text(one.relation, one.language),
         pixels=drawing.repeat(4, axis=0).repeat(4, axis=1),
         regions=("flag",),
         facts=facts,
@@ -163,16 +178,22 @@ def _trees(data: AtlasFlagsData, asked: Sequence[FlagQuestion], format: TextForm
     before, after = layout.around()
     ids = {word: number for number, word in enumerate(tokenizer.vocabulary)}
 
+    def named(subject: str, relation: str, fact: str | None, language: str) -> int | TokenWithFacts:
+        name = ids[entity_word(data.atlas, subject, language)]
+        if fact is None:
+            return name
+        branch = (relation_word(relation, language), entity_word(data.atlas, fact, language))
+        return TokenWithFacts(name, (tuple(ids[word] for word in branch),))
+
     def sequence(one: FlagQuestion) -> TokenSequence:
-        tokens: TokenSequence = [ids[word] for word in words(QUESTIONS[one.language][one.relation], one.language)]
+        tokens: TokenSequence = [ids[word] for word in words(question_text(one.relation, one.language), one.language)]
         tokens.append(ids[BREAK])
+        first, second = TWO_STEPS.get(one.relation, Hops(one.relation, one.relation))
         for country, fact in zip(one.candidates, one.injected, strict=True):
-            name = ids[entity_word(data.atlas, f"territory:{country}", one.fact_language)]
-            if fact is None:
-                tokens.append(name)
-                continue
-            branch = (relation_word(one.relation, one.fact_language), entity_word(data.atlas, fact, one.fact_language))
-            tokens.append(TokenWithFacts(name, (tuple(ids[word] for word in branch),)))
+            tokens.append(named(f"territory:{country}", first, fact, one.fact_language))
+        if one.middle:
+            tokens.append(ids[BREAK])
+        tokens += [named(middle, second, fact, one.fact_language) for middle, fact in one.middle]
         return [*before, *tokens, *after]
 
     trees = build_trees([sequence(one) for one in asked], max_length=128)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 
@@ -17,8 +17,9 @@ from mm_kptm.preprocessing.inputs import InputSource, RegionCrops
 from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.random_streams import RandomStream, pick
 from mm_kptm.suites.atlas.data.drawings import SIZE, Pixels
+from mm_kptm.suites.atlas.datasets.controls import pixel_distances
 from mm_kptm.suites.atlas.datasets.settings import AtlasData
-from mm_kptm.suites.atlas.datasets.splits import SPLITS, split_side
+from mm_kptm.suites.atlas.datasets.splits import SPLITS, split_side, train_concepts
 from mm_kptm.tasks.example import Example
 from mm_kptm.tasks.heads import requested_heads
 from mm_kptm.tasks.vision.grounding import ExpressionSource, Grounding
@@ -92,6 +93,40 @@ def reduced(drawings: Pixels) -> NDArray[np.uint8]:
     return np.asarray(means.round().astype(np.uint8).reshape(len(drawings), -1))
 
 
+def scene_crops(data: AtlasData, style: str, scenes: Sequence[Scene]) -> RegionCrops:
+    """The drawings of scenes as regions."""
+    place, sheet = data.atlas.place(style), data.atlas.pixels(style)
+    rows = [place[data.atlas.concepts[concept].code] for scene in scenes for concept in scene.concepts]
+    boxes = [box for scene in scenes for box in scene.boxes]
+    offsets = np.cumsum([0, *(len(scene.concepts) for scene in scenes)])
+    return RegionCrops(reduced(sheet[rows]), np.array(boxes, np.float32), offsets)
+
+
+def scene_pixels(data: AtlasData, style: str, scene: Scene) -> Pixels:
+    """The canvas of a scene in a style, [CANVAS, CANVAS, 3]."""
+    place, sheet = data.atlas.place(style), data.atlas.pixels(style)
+    return scene.pixels({one: sheet[place[data.atlas.concepts[one].code]] for one in scene.concepts})
+
+
+def grounding_controls(data: AtlasData, split: str, scenes: Sequence[Scene]) -> dict[str, float]:
+    """Accuracy without a model: ``chance``, and ``pixel-nearest``, the drawing that differs least from one of training.
+
+    The second knows what training shows of the named concept, and is there where training shows it.
+    """
+    found = {"chance": float(np.mean([1 / len(one.concepts) for one in scenes]))}
+    side = split_side(data, split)
+    if set(side.concepts) <= set(train_concepts(data)):
+        places = {concept: place for place, concept in enumerate(side.concepts)}
+        apart = pixel_distances(data.atlas, side.style, side.concepts, data.styles)
+        right = [
+            int(apart[[places[shown] for shown in one.concepts], places[one.concepts[one.target]]].argmin())
+            == one.target
+            for one in scenes
+        ]
+        found["pixel-nearest"] = float(np.mean(right))
+    return found
+
+
 def grounding(data: AtlasData, request: DataRequest) -> PreparedData:
     """Names that refer to one drawing of a scene."""
     tokenizer = data.tokenizer()
@@ -106,13 +141,8 @@ def grounding(data: AtlasData, request: DataRequest) -> PreparedData:
         return tuple(compose(data, named(split), count))
 
     def source(split: str) -> ExpressionSource:
-        style = split_side(data, named(split)).style
-        place, sheet = data.atlas.place(style), data.atlas.pixels(style)
         shown = scenes(split)
-        rows = [place[data.atlas.concepts[concept].code] for scene in shown for concept in scene.concepts]
-        boxes = [box for scene in shown for box in scene.boxes]
-        offsets = np.cumsum([0, *(len(scene.concepts) for scene in shown)])
-        crops = RegionCrops(reduced(sheet[rows]), np.array(boxes, np.float32), offsets)
+        crops = scene_crops(data, split_side(data, named(split)).style, shown)
         room = data.max_length - tokenizer.specials.around(1)
         names = [data.atlas.names[one.language][one.concepts[one.target]] for one in shown]
         spelt = [tokenizer.encode(name, one.language).ids[:room] for name, one in zip(names, shown, strict=True)]
@@ -125,13 +155,11 @@ def grounding(data: AtlasData, request: DataRequest) -> PreparedData:
         )
 
     def illustrate(split: str, index: int) -> Illustration:
-        scene, style = scenes(split)[index], split_side(data, named(split)).style
-        place, sheet = data.atlas.place(style), data.atlas.pixels(style)
-        drawings = {one: sheet[place[data.atlas.concepts[one].code]] for one in scene.concepts}
+        scene = scenes(split)[index]
         names = data.atlas.names[scene.language]
         return Illustration(
             question=names[scene.concepts[scene.target]],
-            pixels=scene.pixels(drawings),
+            pixels=scene_pixels(data, split_side(data, named(split)).style, scene),
             regions=tuple(names[one] for one in scene.concepts),
             region=scene.target,
         )
@@ -143,7 +171,7 @@ def grounding(data: AtlasData, request: DataRequest) -> PreparedData:
         sizes={"vocab_size": len(tokenizer), "region_dim": FEATURES},
         heads=requested_heads(request.recipe, Grounding.HEADS),
         fingerprints=data.fingerprints,
-        baselines=lambda split: {"chance": float(np.mean([1 / len(one.concepts) for one in scenes(split)]))},
+        baselines=lambda split: {} if split == "train" else grounding_controls(data, named(split), scenes(split)),
         illustrate=illustrate,
     )
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
 from mm_kptm.data.tokenizers.opening import open_tokenizer
 from mm_kptm.data.tokenizers.protocol import Tokenizer
-from mm_kptm.datasets.settings import check_mask_rate
+from mm_kptm.datasets.settings import check_mask_rate, fingerprints
 from mm_kptm.errors import UserError, nearest
 from mm_kptm.suites.atlas.data.atlas import ATLAS_VERSION, EMBEDDED, TOKENIZER, Atlas, open_atlas
 
@@ -35,6 +35,7 @@ class AtlasData:
     image_size: int = 48  #: side of the squares that the image tower reads
     max_length: int = 32  #: pieces of a name that are read, special ones included
     mask_rate: float = 0.15  #: masking rate of masked-tokens
+    sentences: tuple[Path, ...] = ()  #: of `mm-kptm data fetch parallel`, in JSON lines: pretraining reads them, too
     seed: int = 0  #: of what is drawn in evaluation
 
     def __post_init__(self) -> None:
@@ -75,7 +76,7 @@ class AtlasData:
 
     def tokenizer(self) -> Tokenizer:
         """Byte-level pieces, learnt on names that no split holds out."""
-        return _tokenizer(self.atlas.folder / TOKENIZER)
+        return atlas_tokenizer(self.atlas.folder / TOKENIZER)
 
     @property
     def unpaired_languages(self) -> tuple[str, ...]:
@@ -88,10 +89,12 @@ class AtlasData:
         """Fingerprints of the data and of the settings that affect them."""
         return {
             "atlas": f"{ATLAS_VERSION}-{self.atlas.digest[:16]}",
-            "settings": hashlib.sha256(repr(self).encode()).hexdigest(),
+            "settings": hashlib.sha256(repr(replace(self, sentences=())).encode()).hexdigest(),
+            **fingerprints({f"sentences {number}": path for number, path in enumerate(self.sentences)}),
         }
 
 
 @cache
-def _tokenizer(path: Path) -> Tokenizer:
+def atlas_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer of a tier, opened once."""
     return open_tokenizer(path)

@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
 from PIL import Image
 
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.suites.atlas.data.atlas import TOKENIZER
 from mm_kptm.suites.atlas.data.drawings import Pixels
+from mm_kptm.suites.atlas.datasets.controls import drawn_small
 from mm_kptm.suites.atlas.datasets.settings import AtlasData
-from mm_kptm.suites.atlas.datasets.splits import SPLITS, split_side
+from mm_kptm.suites.atlas.datasets.splits import SPLITS, Side, split_side, train_concepts
 from mm_kptm.systems.saved import tokenizer_of
 from mm_kptm.systems.system import System
 from mm_kptm.tasks.example import Example
@@ -61,7 +63,12 @@ def zero_shot(data: AtlasData, request: DataRequest) -> PreparedData:
 
     def baselines(split: str) -> dict[str, float]:
         targets = Counter(one.target for one in source(split).about)
-        return {"chance": 1 / len(subgroups), "majority": max(targets.values()) / targets.total()}
+        side = split_side(data, data.split if split == "test" else split.removeprefix("test-"))
+        return {
+            "chance": 1 / len(subgroups),
+            "majority": max(targets.values()) / targets.total(),
+            "pixel-nearest": _nearest(data, side),
+        }
 
     def model(system: System) -> ZeroShotClassification:
         if not system.has_tokenizer:
@@ -75,6 +82,23 @@ def zero_shot(data: AtlasData, request: DataRequest) -> PreparedData:
         sizes={"vocab_size": len(data.tokenizer()), "image_size": data.image_size},
         fingerprints=data.fingerprints,
         baselines=baselines,
+    )
+
+
+def _nearest(data: AtlasData, side: Side) -> float:
+    """Accuracy of the subgroup of the training drawing that differs least, pixel by pixel; of others than itself."""
+    of = data.atlas.concepts
+    asked = drawn_small(data.atlas, side.style, [of[one].code for one in side.concepts])
+    place = {style: data.atlas.place(style) for style in data.styles}
+    known = [(one, style) for style in data.styles for one in train_concepts(data) if of[one].code in place[style]]
+    codes = {style: [of[one].code for one, hand in known if hand == style] for style in data.styles}
+    rows = np.concatenate([drawn_small(data.atlas, style, codes[style]) for style in data.styles])
+    squares = (rows**2).sum(1)[None] - 2 * asked @ rows.T
+    for row, concept in enumerate(side.concepts):
+        squares[row, [at for at, key in enumerate(known) if key == (concept, side.style)]] = np.inf
+    nearest = squares.argmin(axis=1).tolist()
+    return float(
+        np.mean([of[known[at][0]].subgroup == of[one].subgroup for at, one in zip(nearest, side.concepts, strict=True)])
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from mm_kptm.io.records import read_lines
 from mm_kptm.report import Claim, Interval, Row, Run, Table, bootstrap, difference, over_seeds
+from mm_kptm.report.languages import script_of
 from mm_kptm.suites.atlas.datasets.splits import SPLITS
 from mm_kptm.suites.atlas.demo.arms import FACTS, INJECTED_BY_SPLIT, NAMES, SWAPPED, Tier
 from mm_kptm.tasks.vision.ranking import TO_TEXT
@@ -57,6 +58,7 @@ def tables(tier: Tier, runs: Runs) -> Iterator[Table]:
     for split in SPLITS:
         yield _named(split, runs[NAMES], generator)
     yield _by_language(runs[NAMES])
+    yield _by_script(runs[NAMES])
     yield _facts(tier, runs, generator)
     yield _injected(runs, generator)
     yield _followed(runs, generator)
@@ -159,6 +161,20 @@ def _by_language(runs: Sequence[Run]) -> Table:
                 mine = [one.rank <= rank for one in found if one.language == language]
                 rows.append(Row(f"{split}, {language}", f"recall@{rank}", float(np.mean(mine)), n=len(mine)))
     return Table("Names by language", tuple(rows), "Means over seeds.")
+
+
+def _by_script(runs: Sequence[Run]) -> Table:
+    rows, generator = [], np.random.default_rng(RESAMPLING)
+    for split in ("iid", "concept", "lang-text", "lang-0"):
+        found = [one for run in runs for one in ranked(run, split)]
+        for script in dict.fromkeys(script_of(one.language) for one in found):
+            mine = [one for one in found if script_of(one.language) == script]
+            for rank in (1, 10):
+                right = [float(one.rank <= rank) for one in mine]
+                measured = bootstrap(right, [one.family for one in mine], generator, draws=DRAWS)
+                label = f"{split}, {script}"
+                rows.append(Row(label, f"recall@{rank}", measured.value, measured.low, measured.high, measured.n))
+    return Table("Names by script", tuple(rows), "All languages of a script, and all seeds, together.")
 
 
 def _facts(tier: Tier, runs: Runs, generator: np.random.Generator) -> Table:

@@ -7,11 +7,18 @@ from dataclasses import replace
 from functools import cache, partial
 
 from mm_kptm.datasets.protocol import AuxiliaryObjective, DataRequest, PreparedData, TaskDataset
-from mm_kptm.knowledge.kinds.protocol import BRANCHES, CANDIDATES, ENTITIES
+from mm_kptm.knowledge.kinds.protocol import BRANCHES, CANDIDATES, ENTITIES, REGION_ENTITIES
 from mm_kptm.knowledge.objectives.bridge_entity import BRIDGE_ENTITIES
 from mm_kptm.preprocessing.image_text import ImageTextLayout
 from mm_kptm.suites.number_world.datasets import sources as number_world
-from mm_kptm.suites.number_world.datasets.entity_vectors import BASE, WIDTH, linked, without_facts
+from mm_kptm.suites.number_world.datasets.entity_vectors import (
+    BASE,
+    WIDTH,
+    linked,
+    linked_regions,
+    without_facts,
+    without_names,
+)
 from mm_kptm.suites.number_world.datasets.illustrations import illustrated_question
 from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
 from mm_kptm.suites.number_world.datasets.stored_facts import LEARNT_FORMS, FactObjective, stated
@@ -26,8 +33,8 @@ from mm_kptm.tasks.knowledge_use import COUNTERFACTUAL_SUFFIXES
 from mm_kptm.tasks.vision.knowledge_vqa import KnowledgeVQA
 from mm_kptm.tasks.vision.vqa import VQA, QuestionSource, one_answer
 
-#: Knowledge forms: branches of names, entity vectors, mention candidates, or auxiliary fact learning.
-FORMS = frozenset({BRANCHES, ENTITIES, CANDIDATES, *LEARNT_FORMS})
+#: Knowledge forms: branches of names, entity vectors at names or regions, mention candidates, auxiliary fact learning.
+FORMS = frozenset({BRANCHES, ENTITIES, REGION_ENTITIES, CANDIDATES, *LEARNT_FORMS})
 
 Asked = tuple[Scenes, Sequence[Question]]
 
@@ -150,7 +157,7 @@ def _source(data: NumberWorldData, request: DataRequest, split: str, *asked: Ask
     sources = [
         number_world.questions(
             scenes,
-            generated if request.form == BRANCHES else without_facts(generated),
+            _as_read(generated, request.form),
             answers(data.numbers),
             vision=data.vision,
             draw=data.draw("shuffled scenes", split),
@@ -159,12 +166,21 @@ def _source(data: NumberWorldData, request: DataRequest, split: str, *asked: Ask
         for scenes, generated in asked
     ]
     source = sources[0] if len(sources) == 1 else number_world.joined(*sources)
+    every = [question for _, generated in asked for question in generated]
+    if request.form == REGION_ENTITIES:
+        return linked_regions(source, every, [scenes for scenes, _ in asked])
     if request.form not in (ENTITIES, CANDIDATES):
         return source
     base = BASE if request.form == CANDIDATES else None
     before, _ = ImageTextLayout(number_world.specials(), request.recipe.text).around()
-    every = [question for _, generated in asked for question in generated]
     return linked(source, every, base=base, before=len(before))
+
+
+def _as_read(asked: Sequence[Question], form: str | None) -> Sequence[Question]:
+    """Questions in the words that are read where facts have a form."""
+    if form == BRANCHES:
+        return asked
+    return without_names(asked) if form == REGION_ENTITIES else without_facts(asked)
 
 
 VQA_SUPPLY = TaskDataset(VQA, NumberWorldData, vqa)

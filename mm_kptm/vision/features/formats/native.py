@@ -11,13 +11,13 @@ from mm_kptm.vision.features.detections import Detections
 from mm_kptm.vision.features.formats.files import unfinished
 from mm_kptm.vision.features.formats.format import Add, Format
 from mm_kptm.vision.features.growing import row_slices
-from mm_kptm.vision.features.region_store import COLUMNS, DetectionStore, DetectionWriter, detections
-from mm_kptm.vision.features.store import BOXES, FEATURES, INDEX
+from mm_kptm.vision.features.store import BOXES, COLUMNS, FEATURES, INDEX, RegionStore, detections
+from mm_kptm.vision.features.store_writer import StoreWriter
 
 
 def read(path: Path) -> Iterator[Detections]:
     """Read the images of a store in order."""
-    store = DetectionStore(path)
+    store = RegionStore(path)
     arrays = zip(row_slices(path / FEATURES, store.lengths), row_slices(path / BOXES, store.lengths), strict=True)
     columns = {name: row_slices(path / f"{name}.npy", store.lengths) for name in store.columns}
     for index, (features, boxes) in enumerate(arrays):
@@ -29,7 +29,7 @@ def read(path: Path) -> Iterator[Detections]:
 @contextmanager
 def write(path: Path) -> Iterator[Add]:
     """Write images to a new store."""
-    with unfinished(path, folder=True) as part, DetectionWriter(part) as writer:
+    with unfinished(path, folder=True) as part, StoreWriter(part) as writer:
         yield writer.add
 
 

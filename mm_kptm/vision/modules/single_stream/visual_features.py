@@ -16,8 +16,12 @@ from mm_kptm.nn.assembly import join
 from mm_kptm.vision.boxes import sinusoidal_boxes
 from mm_kptm.vision.modules.embeddings import require_regions
 
-NUM_FREQUENCIES = 256  #: frequencies, each with a sine and a cosine, of each of the four numbers of a box
-BOX_DIM = 4 * 2 * NUM_FREQUENCIES
+NUM_FREQUENCIES = 256  #: published number of frequencies of each of the four numbers of a box
+
+
+def box_dim(num_frequencies: int = NUM_FREQUENCIES) -> int:
+    """Width of a box: a sine and a cosine of each frequency of its four numbers."""
+    return 4 * 2 * num_frequencies
 
 
 class VisualFeatureEmbedding(nn.Module):
@@ -31,16 +35,26 @@ class VisualFeatureEmbedding(nn.Module):
     Args:
         region_dim: F.
         dim: V.
+        num_frequencies: of each number of a box.
         masked: whether there is a vector for masked regions.
 
     Raises:
         UserError: features of another width, boxes that are not fractions, or masked regions where there is no row.
     """
 
-    def __init__(self, region_dim: int, dim: int, *, masked: bool = True, dropout: float = 0.1) -> None:
+    def __init__(
+        self,
+        region_dim: int,
+        dim: int,
+        *,
+        num_frequencies: int = NUM_FREQUENCIES,
+        masked: bool = True,
+        dropout: float = 0.1,
+    ) -> None:
         super().__init__()
         self.region_dim = region_dim
-        self.project = nn.Linear(BOX_DIM + region_dim, dim)
+        self.num_frequencies = num_frequencies
+        self.project = nn.Linear(box_dim(num_frequencies) + region_dim, dim)
         self.mask = nn.Parameter(torch.zeros(1, region_dim)) if masked else None
         self.drop = nn.Dropout(dropout)
 
@@ -55,7 +69,8 @@ class VisualFeatureEmbedding(nn.Module):
                     "build it with masks_regions=True"
                 )
             features = torch.where(regions.masked[:, None], self.mask.to(features.dtype), features)
-        described = torch.cat([sinusoidal_boxes(regions.boxes.to(features.dtype)), features], dim=1)
+        boxes = sinusoidal_boxes(regions.boxes.to(features.dtype), self.num_frequencies)
+        described = torch.cat([boxes, features], dim=1)
         return torch.relu(self.project(self.drop(described)))
 
 

@@ -21,7 +21,7 @@ from mm_kptm.suites.atlas.data import build as building
 from mm_kptm.suites.atlas.data import facts, packages
 from mm_kptm.suites.atlas.data.archives import opener
 from mm_kptm.suites.atlas.data.atlas import EMBEDDED, open_atlas
-from mm_kptm.suites.atlas.data.concepts import family_of, read_concepts
+from mm_kptm.suites.atlas.data.concepts import family_of, read_concepts, read_names
 
 CODES = {
     "1F34E": "apple",
@@ -254,6 +254,32 @@ def test_a_missing_network_ends_in_one_sentence_and_what_was_fetched_stays(archi
     assert (out / "archives" / kept).is_file()
 
 
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        ("ENOSPC", "(no space is left on the disk; free some and start again)"),
+        ("ECONNREFUSED", "(the registry cannot be reached)"),
+        ("E418", "(npm error code E418)"),
+    ],
+)
+def test_a_download_that_fails_says_why_and_what_was_fetched_stays(
+    archives, tmp_path, monkeypatch, capsys, code, sentence
+):
+    client = tmp_path / "bin" / "npm"
+    client.parent.mkdir()
+    client.write_text(f"#!/bin/sh\necho 'npm error code {code}' >&2\nexit 1\n")
+    client.chmod(0o755)
+    monkeypatch.setenv("PATH", str(client.parent), prepend=":")
+    out = tmp_path / "tier"
+    (out / "archives").mkdir(parents=True)
+    kept = packages.ANNOTATIONS.file
+    (out / "archives" / kept).write_bytes((archives / kept).read_bytes())
+    assert cli.main([*ASKED, "--out", str(out)]) == 2
+    (said,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("mm-kptm")]
+    assert sentence in said and "--archives" in said
+    assert [path.name for path in (out / "archives").iterdir()] == [kept], "no half of a file is left"
+
+
 def test_a_full_disk_ends_in_one_sentence(archives, tmp_path, monkeypatch, capsys):
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
@@ -294,6 +320,21 @@ def test_variants_of_people_share_a_family():
     assert family_of("1F468-200D-1F373") == family_of("1F9D1-200D-1F373") == family_of("1F469-200D-1F373")
     assert family_of("1F6B6-200D-2640") == family_of("1F6B6")
     assert family_of("1F34E") != family_of("1F34F")
+    assert family_of("1F6B6-200D-2640-200D-27A1") == family_of("1F6B6") != family_of("27A1"), "it faces right"
+
+
+def test_a_language_without_names_is_passed_over(archives, tmp_path):
+    """Some locales of the package hold an identity and no annotation."""
+    opened = opener(archives, download=False)(packages.ANNOTATIONS)
+    opened.files["package/annotations/sc/annotations.json"] = b'{"annotations": {"identity": {}}}'
+    assert read_names([opened], "sc") == ({}, {})
+
+
+def test_keycaps_are_concepts_whatever_the_width_of_their_code():
+    atlas = open_atlas()
+    keycap = atlas.index["0031-20E3"]
+    assert atlas.names["en"][keycap] == "keycap: 1" and "00A9" in atlas.index
+    assert len(atlas.concepts) == 1594, "as many as both vendors draw"
 
 
 def test_the_embedded_tier_is_small_and_opens():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +122,42 @@ def test_names_and_their_translations_feed_pretraining():
     batch = of.source("train").batch(range(6), seeded(0, 0))
     loss = of.model.loss(batch)
     assert torch.isfinite(loss)
+
+
+def test_sentences_of_packages_are_read_beside_the_names(tmp_path: Path):
+    rows = [{"en": "save the file", "de": "die Datei sichern", "fr": "enregistrer"}, {"en": "a page", "sw": "ukurasa"}]
+    path = tmp_path / "catalogues.jsonl"
+    path.write_text("".join(json.dumps({"sentences": row}) + "\n" for row in rows), encoding="utf-8")
+
+    def trained(data: AtlasData) -> dict[str, int]:
+        objectives = {"masked-tokens": 1.0, "translation-language-modeling": 1.0}
+        encoder = EncoderSettings("xlm-15", sizes=SMALL)
+        of = build(Experiment(name="names", task=None, data=data, encoder=encoder, objectives=objectives))
+        sources = of.source("train").inputs
+        return {name: len(source) for name, source in sources.items()} | {"test": len(of.source("test"))}
+
+    names, both = trained(DATA), trained(replace(DATA, sentences=(path,)))
+    assert both["masked-tokens"] - names["masked-tokens"] == 4, "French is no language of these settings"
+    assert both["translation-language-modeling"] - names["translation-language-modeling"] == 4
+    assert both["test"] == names["test"]
+    path.write_text('{"sentences": {"fr": "enregistrer", "es": "guardar"}}\n', encoding="utf-8")
+    with pytest.raises(UserError, match=r"catalogues.jsonl holds no sentence in two of en, de, sw; name other"):
+        trained(replace(DATA, sentences=(path,)))
+
+
+def test_controls_stand_beside_classes_scenes_and_parallel_names():
+    tower = {"patch_size": 8, "width": 16, "layers": 1, "head_width": 8}
+    text = {"recipe": "bert-base", "pooling": "mean", **SMALL}
+    drawn = built("zero-shot-classification", "dual-tower", {"embed_dim": 16, "image": tower, "text": text})
+    unseen = drawn.prepared.baselines("test-style-concept")
+    assert unseen["majority"] < unseen["pixel-nearest"] < 0.9
+    scenes = built("grounding", "uniter-base", SMALL).prepared
+    assert scenes.baselines("test-iid")["pixel-nearest"] == 1.0 and "pixel-nearest" not in scenes.baselines(
+        "test-concept"
+    )
+    assert 0.5 < scenes.baselines("test-style")["pixel-nearest"] < 1.0
+    names = built("parallel-sentences", "bert-base", SMALL).prepared.baselines("test")
+    assert names["chance"] < 0.01 < names["string-overlap"] < 0.3
 
 
 def test_scenes_show_different_families_side_by_side():

@@ -1,11 +1,4 @@
-"""Native store of all detector outputs, memory-mapped, with a resumable writer.
-
-Optional files beside ``features.npy``, ``boxes.npy`` and ``index.json`` of :mod:`.store`:
-``class_probs.npy`` and ``attribute_probs.npy`` (float16), ``object_ids.npy`` and ``attribute_ids.npy`` (int32),
-``object_confidences.npy``, ``attribute_confidences.npy`` and ``confidences.npy`` (float32), ``object_names.npy`` (int32
-indices into ``names.json``), ``sizes.npy`` (int32 width and height of every image), ``contract.json``.
-
-Maps are read-only and shared: all worker processes use one copy in the page cache.
+"""Native store of region features: resumable writing.
 
 Shapes: P images, R regions, N regions of one image.
 """
@@ -21,94 +14,18 @@ from typing import Any, Self
 import numpy as np
 
 from mm_kptm.errors import UserError
-from mm_kptm.io.arrays import read_array
 from mm_kptm.io.atomic import write_json, write_text
-from mm_kptm.io.records import expected, read_json, read_lines
+from mm_kptm.io.records import read_lines
 from mm_kptm.io.text_lines import read_text
-from mm_kptm.vision.features.contract import CONTRACT, FeatureContract, read_contract
 from mm_kptm.vision.features.detections import OPTIONAL, Array, Detections
 from mm_kptm.vision.features.growing import GrowingArray
-from mm_kptm.vision.features.store import INDEX, RegionStore
+from mm_kptm.vision.features.store import COLUMNS, INDEX, NAMES, RegionStore
 
-SIZES, NAMES = "sizes.npy", "names.json"
 PROGRESS = "images.jsonl.part"  #: log of written images, one per line; removed when the store is complete
-#: Dtype of each optional column, and whether it has a row of numbers or one number per region.
-COLUMNS = {
-    "class_probs": ("<f2", True),
-    "object_ids": ("<i4", False),
-    "object_confidences": ("<f4", False),
-    "attribute_probs": ("<f2", True),
-    "attribute_ids": ("<i4", False),
-    "attribute_confidences": ("<f4", False),
-    "confidences": ("<f4", False),
-    "object_names": ("<i4", False),
-}
 OVERSHOOT = 0.01  #: how far a box may exceed the border, as a fraction; it is clipped
 
 
-class DetectionStore(RegionStore):
-    """Store opened for reading with all its columns.
-
-    Raises:
-        UserError: as :class:`RegionStore`; a column has the wrong number of rows or dtype.
-    """
-
-    def __init__(self, folder: str | Path) -> None:
-        super().__init__(folder)
-        self.names = list(self.places)  #: image ids in order, P of them
-        self.columns: dict[str, Array] = {}  #: optional columns by their names in ``Detections``, [R] or [R, C]
-        for name, (kind, wide) in COLUMNS.items():
-            if (array := self._column(f"{name}.npy", kind, 2 if wide else 1, int(self.offsets[-1]))) is not None:
-                self.columns[name] = array
-        self.sizes = self._column(SIZES, "<i4", 2, len(self))  #: width and height of every image, [P, 2], or None
-        words = self.folder / NAMES
-        self.vocabulary: list[str] = _names(words) if words.is_file() else []
-
-    @property
-    def contract(self) -> FeatureContract | None:
-        """Contract of the features, if the store has one."""
-        return read_contract(self.folder / CONTRACT) if (self.folder / CONTRACT).is_file() else None
-
-    def image(self, place: int) -> Detections:
-        """Record of the image at an index; arrays are views of the memory map, boxes are fractions."""
-        rows = slice(int(self.offsets[place]), int(self.offsets[place + 1]))
-        columns: dict[str, Any] = {name: array[rows] for name, array in self.columns.items()}
-        size = None if self.sizes is None else (int(self.sizes[place, 0]), int(self.sizes[place, 1]))
-        return detections(self.names[place], self.features[rows], self.boxes[rows], size, columns, self.vocabulary)
-
-    def _column(self, name: str, kind: str, ndim: int, rows: int) -> Array | None:
-        file = self.folder / name
-        if not file.is_file():
-            return None
-        array: Array = read_array(file, mmap=True)
-        if array.dtype != np.dtype(kind) or array.ndim != ndim or len(array) != rows:
-            raise UserError(
-                f"{file} must hold {rows} rows of {np.dtype(kind)}, but it holds {array.dtype} of shape "
-                f"{list(array.shape)}; the store is torn, write it again"
-            )
-        return array
-
-
-def _names(path: Path) -> list[str]:
-    listed = read_json(path)
-    if not isinstance(listed, list):
-        raise UserError(f"{path} must hold a list of names; the store is torn, write it again")
-    return [expected(name, str, f"{path}[{number}]") for number, name in enumerate(listed)]
-
-
-def detections(
-    image: str, features: Array, boxes: Array, size: tuple[int, int] | None, columns: dict[str, Any], words: list[str]
-) -> Detections:
-    """Build the record of an image from the arrays of a store; name indices become strings."""
-    if (indices := columns.get("object_names")) is not None:
-        try:
-            columns["object_names"] = tuple(words[index] for index in indices)
-        except IndexError:
-            raise UserError(f"the regions of image {image!r} have names that {NAMES} does not list") from None
-    return Detections(image, features, boxes, size, fractions=True, **columns)
-
-
-class DetectionWriter:
+class StoreWriter:
     """Resumable writer of a store, image by image in constant memory; the index is written last.
 
     Args:
@@ -258,9 +175,9 @@ def _columns_text(shape: dict[str, Any] | None) -> str:
     return ", ".join(f"{name} of {inner[0]}" if inner else name for name, inner in (shape or {}).items())
 
 
-def write_detections(folder: str | Path, images: Iterable[Detections]) -> DetectionStore:
+def write_store(folder: str | Path, images: Iterable[Detections]) -> RegionStore:
     """Write a store of the images and open it."""
-    with DetectionWriter(folder) as writer:
+    with StoreWriter(folder) as writer:
         for image in images:
             writer.add(image)
-    return DetectionStore(folder)
+    return RegionStore(folder)

@@ -1,0 +1,133 @@
+"""Train the tasks of Atlas beside the demonstration, and write their tables beside its own.
+
+Run from the root of the repository::
+
+    python -m benchmarks.atlas_tasks atlas-tasks
+    python -m benchmarks.atlas_tasks atlas-tasks --task hop --fold 0
+
+Each task is a file of ``experiments/atlas``. Small splits are trained in five folds, whose answers are put together:
+every fact, country or family is asked about by a model that was not trained on it. Intervals are drawn from what
+answers share: families of concepts, or countries. Runs that have ended are not trained again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from operator import attrgetter
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.atlas import DOCS, markdown_table, write_section
+from mm_kptm.experiment.locations import read_experiment
+from mm_kptm.experiment.run import evaluated, train
+from mm_kptm.experiment.settings import Experiment
+from mm_kptm.report import Row, Run, Table, bootstrap, read_run
+from mm_kptm.report.languages import script_of
+from mm_kptm.report.runs import Prediction
+from mm_kptm.suites.atlas.data.atlas import ATLAS_VERSION
+
+FILES = Path(__file__).parents[1] / "experiments" / "atlas"
+FOLDS = {"compositions": 5, "counting": 1, "facts": 5, "hop": 5}  #: trained runs of every task
+#: Splits that are asked, with what they are.
+SPLITS = {
+    "compositions": {"test-iid": "drawings of training", "test-style": "the unseen style",
+                     "test-concept": "held-out families", "test-style-concept": "both at once"},
+    "counting": {"test-iid": "drawings of training", "test-style": "the unseen style",
+                 "test-concept": "held-out families", "test-subgroup": "held-out subgroups"},
+    "facts": {"test": "true facts", "test-swapped": "swapped facts, scored by them", "test-none": "no facts"},
+    "hop": {"test": "true facts", "test-swapped": "swapped facts, scored by them", "test-none": "no facts"},
+}  # fmt: skip
+TITLES = {
+    "compositions": "Composed drawings: who is there, and what they have",
+    "counting": "Counting drawings that a name means",
+    "facts": "Regions of countries: facts that training never asks for",
+    "hop": "Two steps: the script of the official language",
+}
+DRAWS = 2000
+KIND, LANGUAGE, SCRIPT = attrgetter("type"), attrgetter("language"), lambda one: f"{script_of(one.language)} script"
+BEGIN, END = "<!-- tables: python -m benchmarks.atlas_tasks OUT -->", "<!-- end of the tables of tasks -->"
+
+
+def experiment_of(task: str, fold: int, out: Path) -> Experiment:
+    """The experiment of a task with one fold of its data."""
+    settings = read_experiment(FILES / f"{task}.yaml")
+    data = replace(settings.data, fold=fold) if FOLDS[task] > 1 else settings.data
+    return replace(settings, name=f"{task}-fold-{fold}", data=data, out=out)
+
+
+def measured(task: str, fold: int, out: Path) -> Path:
+    """Train one fold and ask all of its splits, unless that was done."""
+    settings = experiment_of(task, fold, out)
+    folder = out / settings.name
+    missing = [split for split in SPLITS[task] if not (folder / "predictions" / f"{split}.jsonl").is_file()]
+    if missing:
+        built = train(settings, folder, resume=True, progress=False)
+        for split in missing:
+            found = evaluated(folder, settings, built, split)
+            print(f"{settings.name} {split}: {found.get('accuracy', float('nan')):.3f}", flush=True)
+    return folder
+
+
+def table(task: str, runs: Sequence[Run]) -> Table:
+    """Accuracy over all folds, by kind, language and script of question, with the controls of every split."""
+    generator, rows = np.random.default_rng(0), list[Row]()
+
+    def row(name: str, answers: Sequence[Prediction]) -> Row:
+        scores = [float(one.correct or 0) for one in answers]
+        found = bootstrap(scores, [one.group for one in answers], generator, draws=DRAWS)
+        return Row(name, "accuracy", found.value, found.low, found.high, found.n)
+
+    for split, meaning in SPLITS[task].items():
+        answers = [one for run in runs for one in run.predictions.get(split, ()) if one.correct is not None]
+        rows.append(row(meaning, answers))
+        for of in (KIND, LANGUAGE, SCRIPT) if split == next(iter(SPLITS[task])) else ():
+            parts = sorted({of(one) for one in answers})
+            for part in parts if len(parts) > 1 else ():
+                rows.append(row(f"{meaning}: {part}", [one for one in answers if of(one) == part]))
+        sizes = [len(run.predictions.get(split, ())) for run in runs]
+        for control in runs[0].baselines.get(split, {}):
+            value = float(np.average([run.baselines[split][control] for run in runs], weights=sizes))
+            rows.append(Row(f"{control}: {meaning}", "accuracy", value, baseline=True))
+    folds = f"{len(runs)} of {FOLDS[task]} folds, one seed" if FOLDS[task] > 1 else "One seed"
+    return Table(TITLES[task], tuple(rows), f"{folds}; `experiments/atlas/{task}.yaml`.")
+
+
+def main() -> None:
+    """Train what is asked for, and write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, metavar="OUT", help="the folder of the runs")
+    parser.add_argument("--task", choices=tuple(FOLDS), action="append", help="which task (default: all)")
+    parser.add_argument("--fold", type=int, choices=range(5), action="append", help="which folds (default: all)")
+    parser.add_argument("--docs", type=Path, default=DOCS, help="the folder of atlas.md (default: docs)")
+    options = parser.parse_args()
+    for task in options.task or FOLDS:
+        for fold in options.fold or range(FOLDS[task]):
+            if fold < FOLDS[task]:
+                measured(task, fold, options.out)
+    tables = []
+    for task, folds in FOLDS.items():
+        folders = [options.out / f"{task}-fold-{fold}" for fold in range(folds)]
+        runs = [read_run(folder) for folder in folders if (folder / "baselines.json").is_file()]
+        if runs:
+            tables.append(table(task, runs))
+    write_section(options.docs / "atlas.md", BEGIN, END, "\n".join(markdown_table(one) for one in tables))
+    path = options.docs / "atlas-results.json"
+    results = json.loads(path.read_text(encoding="utf-8"))
+    results["tasks_version"] = ATLAS_VERSION
+    results["tasks"] = [
+        {
+            "title": one.title,
+            "note": one.note,
+            "rows": [{key: value for key, value in vars(row).items() if value is not None} for row in one.rows],
+        }
+        for one in tables
+    ]
+    path.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

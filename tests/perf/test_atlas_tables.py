@@ -1,0 +1,61 @@
+"""Tables of Atlas's tasks: folds are put together, controls are weighted by their examples, a page keeps its rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.atlas import markdown_table, write_section
+from benchmarks.atlas_tasks import FOLDS, SPLITS, experiment_of, table
+from mm_kptm.report import Run
+from mm_kptm.report.runs import Prediction
+
+
+def run_of(fold: int, right: list[float], chance: float) -> Run:
+    languages = ("en", "zh")
+    answers = tuple(
+        Prediction(str(at), "a", "a", one, f"family-{fold}-{at // 2}", "who", languages[at % 2])
+        for at, one in enumerate(right)
+    )
+    split = next(iter(SPLITS["compositions"]))
+    return Run(
+        f"fold-{fold}", Path(), "", None, "", {}, {}, (), {split: answers}, {split: {"chance": chance}}
+    )  # fmt: skip
+
+
+@pytest.fixture
+def rows(monkeypatch):
+    monkeypatch.setitem(SPLITS, "compositions", {"test-iid": "drawings of training"})
+    runs = (run_of(0, [1, 1, 1, 0], 0.5), run_of(1, [0] * 12, 0.1))
+    return {row.arm: row for row in table("compositions", runs).rows}
+
+
+def test_folds_are_put_together_and_controls_weighted(rows):
+    whole = rows["drawings of training"]
+    assert (whole.value, whole.n) == (3 / 16, 16) and whole.low < whole.value < whole.high
+    assert rows["chance: drawings of training"].value == pytest.approx((4 * 0.5 + 12 * 0.1) / 16)
+    assert rows["drawings of training: en"].value == 2 / 8 and rows["drawings of training: zh"].value == 1 / 8
+    assert {"drawings of training: Latin script", "drawings of training: Chinese script"} <= rows.keys()
+
+
+def test_every_task_has_a_file_for_each_of_its_folds(tmp_path: Path):
+    assert FOLDS.keys() == SPLITS.keys()
+    for task, folds in FOLDS.items():
+        settings = experiment_of(task, folds - 1, tmp_path)
+        assert settings.name == f"{task}-fold-{folds - 1}" and (folds == 1 or settings.data.fold == folds - 1)
+
+
+def test_a_section_of_a_page_is_replaced_and_the_rest_is_kept(tmp_path: Path, rows):
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- begin -->\nold\n<!-- end -->\nafter\n", encoding="utf-8")
+    write_section(page, "<!-- begin -->", "<!-- end -->", "new")
+    assert page.read_text(encoding="utf-8") == "before\n<!-- begin -->\n\nnew\n<!-- end -->\nafter\n"
+
+
+def test_controls_stand_last_and_in_italics(rows):
+    from mm_kptm.report import Table
+
+    lines = markdown_table(Table("Title", tuple(rows.values()), "Note.")).splitlines()
+    assert lines[0] == "**Title.** Note."
+    assert lines[-1].startswith("| *chance: drawings of training* | accuracy | 20.0 |")
