@@ -29,6 +29,7 @@ class Told(nn.Module):
     def __init__(self, told: torch.Tensor, *, sure: float) -> None:
         super().__init__()
         self.words = Scores(nn.functional.one_hot(told, 10) * sure)
+        self.encoder = nn.Identity()  # reads forward
 
     def forward(self, inputs: Inputs, output_rows: OutputRows = ALL_ROWS) -> Encoded:
         assert inputs.text is not None and isinstance(inputs.text.attention_mask, Causal)
