@@ -1,7 +1,7 @@
 """Sharded weights (FSDP, Zhao et al. 2023): every process holds its rows of every tensor.
 
 Weights are gathered only while they are used, so weights, gradients and optimiser state take the memory of one model
-over all processes. Layers and large tables are gathered one by one, in the precision that they compute in; other
+over all processes. Layers and large tables are gathered one by one, in bfloat16 where they compute in it; other
 weights (small embeddings, heads, tables that a head shares) stay gathered for the whole step. With
 ``train.shard_group`` several groups of processes hold a copy each, and gradients are averaged between them (HSDP,
 section 3.2.2): gathering stays inside a node.
@@ -175,11 +175,13 @@ def mesh_sizes(processes: int, shard_group: int | None) -> tuple[int, ...]:
 
 
 def precision_policy(settings: TrainSettings) -> MixedPrecisionPolicy:
-    """Policy that gathers weights in 16 bits where they compute in them; gradients are summed in 32 bits."""
-    if settings.precision == "fp32":
+    """Policy that gathers weights in bfloat16 where they compute in it; gradients are summed in 32 bits.
+
+    In float16 the weights of norms would lose range, so weights are gathered whole and autocast narrows the others.
+    """
+    if settings.precision != "bf16":
         return MixedPrecisionPolicy()
-    kind = torch.bfloat16 if settings.precision == "bf16" else torch.float16
-    return MixedPrecisionPolicy(param_dtype=kind, reduce_dtype=torch.float32, cast_forward_inputs=False)
+    return MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False)
 
 
 def units(model: nn.Module) -> list[nn.Module]:
