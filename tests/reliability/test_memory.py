@@ -13,8 +13,10 @@ from mm_kptm.datasets.schemas import count_examples, reader
 from mm_kptm.experiment import predict as predicting
 from mm_kptm.io import json_items
 from mm_kptm.knowledge.graph import bulk_reader, triples
+from mm_kptm.knowledge.graph.bulk_reader import read_at_once
 from mm_kptm.knowledge.graph.formats import open_graph
 from mm_kptm.knowledge.graph.statistics import summarise
+from mm_kptm.knowledge.graph.triples import number_triples, read_triples
 
 SIZE = 400_000  #: bytes of a file
 
@@ -54,6 +56,15 @@ def test_a_graph_is_counted_within_three_times_its_size(name: str, tmp_path: Pat
     summarise(open_graph(small))
     with_small, with_large = (peak(lambda file=file: summarise(open_graph(file))) for file in (small, large))
     assert with_large - with_small < CASES[name].bar * (SIZE - SIZE // 4)
+
+
+@pytest.mark.parametrize("read", [lambda file: read_at_once([file]), lambda file: number_triples(read_triples(file))])
+def test_the_numbers_of_triples_are_held_once(read: Callable[[Path], object], tmp_path: Path) -> None:
+    """Three numbers of four bytes for each triple, and what an array that grows has left over."""
+    file, count = tmp_path / "a.tsv", 60_000
+    file.write_text("".join(f"a{number % 97}\tis\tb{number % 89}\n" for number in range(count)))
+    read(file)
+    assert peak(lambda: read(file)) < 16 * count + (1 << 18)
 
 
 def test_predictions_on_a_file_do_not_grow_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import lzma
 import zlib
+from array import array
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -45,26 +46,20 @@ def read_at_once(paths: Sequence[Path]) -> IndexedTriples | None:
 
     names: Numbers = defaultdict(count().__next__)  # so that one look-up finds or gives a number
     relations: Numbers = defaultdict(count().__next__)
-    parts: list[Integers] = []
+    rows = array("i")  # grows in place, where parts that are joined at the end would be there twice
     for path in paths:
         for block in _blocks(path):
             if block is None or (part := _part(block, names, relations)) is None:
                 return None
-            parts.append(part)
-    if not parts or any(not name or name != name.strip() for some in (names, relations) for name in some):
+            rows.frombytes(part.tobytes())
+    if not rows or any(not name or name != name.strip() for some in (names, relations) for name in some):
         return None
     pa.default_memory_pool().release_unused()
-    triples: Integers = np.empty((3, sum(part.shape[1] for part in parts)), dtype=np.int32)
-    last = triples.shape[1]
-    while parts:  # each is freed as soon as it is copied
-        part = parts.pop()
-        triples[:, last - part.shape[1] : last] = part
-        last -= part.shape[1]
-    return IndexedTriples(tuple(names), tuple(relations), triples.T)
+    return IndexedTriples(tuple(names), tuple(relations), np.frombuffer(rows, np.intc).reshape(-1, 3))
 
 
 def _part(block: bytes, names: Numbers, relations: Numbers) -> Integers | None:
-    """The triples of a block by number, [3, m]; names that are new are added. None where a line is malformed."""
+    """The triples of a block by number, [m, 3]; names that are new are added. None where a line is malformed."""
     import pyarrow as pa
 
     if (table := _table(block)) is None:
@@ -72,9 +67,9 @@ def _part(block: bytes, names: Numbers, relations: Numbers) -> Integers | None:
     # heads and tails in turns, which is the order of first occurrence
     in_turns = np.arange(2 * len(table), dtype=np.int32).reshape(2, -1).T.ravel()
     ends = pa.concat_arrays([*table["head"].chunks, *table["tail"].chunks]).take(pa.array(in_turns))
-    part: Integers = np.empty((3, len(table)), dtype=np.int32)
-    part[::2] = _numbers(ends, names).reshape(-1, 2).T
-    part[1] = _numbers(table["relation"].combine_chunks(), relations)
+    part: Integers = np.empty((len(table), 3), dtype=np.intc)
+    part[:, ::2] = _numbers(ends, names).reshape(-1, 2)
+    part[:, 1] = _numbers(table["relation"].combine_chunks(), relations)
     return part
 
 

@@ -14,7 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from mm_kptm.knowledge.graph.graph import KnowledgeGraph
 from mm_kptm.knowledge.graph.triple_store import Integers, TripleStore
 
-_TOGETHER = 1 << 20  #: triples that are joined at once
+_TOGETHER = 1 << 19  #: triples that are joined, or counted, at once
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Summary:
 def summarise(graph: KnowledgeGraph) -> Summary:
     """Compute all statistics."""
     store = graph.store
-    degrees = np.diff(store.starts) + np.bincount(store.tails, minlength=store.num_entities)
+    degrees = np.diff(store.starts) + _occurrences(store.tails, store.num_entities)
     parts = np.bincount(components(store))
-    used = np.bincount(store.relations, minlength=len(graph.relations))
+    used = _occurrences(store.relations, len(graph.relations))
     common = np.argsort(-used, kind="stable").tolist()  # of equal counts the one that came first
     words = graph.words
     return Summary(
@@ -66,3 +66,11 @@ def components(store: TripleStore) -> Integers:
         joined = coo_array((np.ones(len(places), dtype=bool), (heads, tails)), shape=(len(part), len(part)))
         part = connected_components(joined, directed=False)[1][part]
     return part
+
+
+def _occurrences(numbers: Integers, count: int) -> Integers:
+    """How often each number below ``count`` occurs; NumPy takes eight bytes for each of those that it counts."""
+    found: Integers = np.zeros(count, dtype=np.int64)
+    for start in range(0, len(numbers), _TOGETHER):
+        found += np.bincount(numbers[start : start + _TOGETHER], minlength=count)
+    return found

@@ -9,7 +9,7 @@ Shapes: M triples, N entities, S seeds, R entities of all neighbourhoods.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -220,7 +220,7 @@ def _columns(triples: Integers, entities: int) -> Integers:
         raise UserError(f"triples are whole numbers, three a row, not {triples.dtype} {list(triples.shape)}")
     if (lowest := triples.min()) < 0:
         raise UserError(f"numbers of entities and relations count from 0, but {lowest} is among them")
-    columns = np.ascontiguousarray(triples.T)
+    columns = triples.T
     highest, relations = int(columns[::2].max()), int(columns[1].max()) + 1
     if highest >= entities:
         raise UserError(f"a triple is about entity {highest}, but there are {entities}, numbered from 0")
@@ -237,11 +237,17 @@ def _distinct(heads: Integers, relations: Integers, tails: Integers, entities: i
     count = len(heads)
     bits = [int(column.max(initial=0)).bit_length() for column in (heads, relations, tails)]
     room = count.bit_length()
-    keys = heads.astype(np.int64)
-    keys <<= bits[1]
-    keys |= relations
-    keys <<= bits[2]
-    keys |= tails
+
+    def packed(some: slice) -> Integers:
+        """A number for each triple."""
+        numbers = heads[some].astype(np.int64)
+        numbers <<= bits[1]
+        numbers |= relations[some]
+        numbers <<= bits[2]
+        numbers |= tails[some]
+        return numbers
+
+    keys = packed(slice(None))
     # a key and its place in one number: sorting numbers is several times quicker than sorting places by a key
     if sum(bits) + room <= 63:
         keys <<= room
@@ -249,26 +255,46 @@ def _distinct(heads: Integers, relations: Integers, tails: Integers, entities: i
             keys[start : start + _PIECE] |= np.arange(start, min(start + _PIECE, count))
         keys.sort()
         new = _new(keys, room)
-        first = np.empty(np.count_nonzero(new), np.uint32)
+        first: Integers = np.empty(np.count_nonzero(new), np.uint32)
         filled = 0
         for start in range(0, count, _PIECE):
             some = keys[start : start + _PIECE][new[start : start + _PIECE]]
             first[filled : filled + len(some)] = some & ((1 << room) - 1)
             filled += len(some)
-        del new
-    else:
-        order = np.argsort(keys)  # equal keys in any order
-        first = np.minimum.reduceat(order, np.flatnonzero(_new(keys[order]))).astype(np.uint32)
-        del order
-    del keys
+        del new, keys
+    else:  # there is no room for it, so only the keys that come again are looked for, which are few as a rule
+        keys.sort()
+        repeated = np.unique(keys[~_new(keys)])
+        del keys
+        first = _without_repetitions(packed, repeated, count)
     by_head = _taken(heads, first, np.dtype(np.int64))
     by_head <<= room
     by_head |= first
     del first
     by_head.sort()
-    starts = by_head.searchsorted(np.arange(entities + 1) << room)
+    ends = np.arange(entities + 1)
+    ends <<= room
+    starts = by_head.searchsorted(ends)
+    del ends
     by_head &= (1 << room) - 1
     return by_head.astype(np.uint32), starts
+
+
+def _without_repetitions(packed: Callable[[slice], Integers], repeated: Integers, count: int) -> Integers:
+    """Indices of the first occurrences among ``count`` keys, of which those in ``repeated`` occur again; in order."""
+    kept = np.ones(count, dtype=bool)
+    seen = np.zeros(len(repeated), dtype=bool)
+    for start in range(0, count if len(repeated) else 0, _PIECE):
+        keys = packed(slice(start, start + _PIECE))
+        at = repeated.searchsorted(keys)
+        at[at == len(repeated)] = 0
+        again = np.flatnonzero(repeated[at] == keys)
+        met, earliest = np.unique(at[again], return_index=True)
+        kept[start + again] = False
+        kept[start + again[earliest[~seen[met]]]] = True
+        seen[met] = True
+    places = np.arange(count, dtype=np.uint32)
+    return places[kept] if len(repeated) else places
 
 
 def _taken(values: Integers, places: Integers, dtype: np.dtype[np.integer]) -> Integers:

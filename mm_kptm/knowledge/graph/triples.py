@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -62,18 +63,18 @@ def number_triples(triples: Iterable[Sequence[str]]) -> IndexedTriples:
     """
     names: defaultdict[str, int] = defaultdict(count().__next__)  # so that one look-up finds or gives a number
     relations: defaultdict[str, int] = defaultdict(count().__next__)
-    parts = [np.empty((0, 3), dtype=np.int32)]
+    numbers = array("i")  # grows in place
     rows = iter(triples)
     while block := list(islice(rows, _AT_ONCE)):
         if wrong := next((row for row in block if len(row) != 3), None):
             raise UserError(f"a triple is head, relation and tail, not {wrong!r}")
         flat = list(chain.from_iterable(block))
-        part = np.empty((len(block), 3), dtype=np.int32)
-        part[:, 1] = np.fromiter(map(relations.__getitem__, flat[1::3]), np.int32, len(block))
+        part = np.empty((len(block), 3), dtype=np.intc)
+        part[:, 1] = np.fromiter(map(relations.__getitem__, flat[1::3]), np.intc, len(block))
         del flat[1::3]
-        part[:, ::2] = np.fromiter(map(names.__getitem__, flat), np.int32, len(flat)).reshape(-1, 2)
-        parts.append(part)
-    return IndexedTriples(tuple(names), tuple(relations), np.concatenate(parts))
+        part[:, ::2] = np.fromiter(map(names.__getitem__, flat), np.intc, len(flat)).reshape(-1, 2)
+        numbers.frombytes(part.tobytes())
+    return IndexedTriples(tuple(names), tuple(relations), np.frombuffer(numbers, np.intc).reshape(-1, 3))
 
 
 def read_triples(path: Path) -> Iterator[Triple]:

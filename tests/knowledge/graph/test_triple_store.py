@@ -1,8 +1,12 @@
+import gc
+import tracemalloc
+
 import networkx as nx
 import numpy as np
 import pytest
 
 from mm_kptm.errors import UserError
+from mm_kptm.knowledge.graph import triple_store
 from mm_kptm.knowledge.graph.triple_store import OrderedStore, TripleStore
 
 
@@ -62,13 +66,35 @@ def test_no_seed_has_no_neighbours() -> None:
         assert len(around) == 0 and around.triples.shape == (0, 3) and around.sizes.tolist() == []
 
 
-def test_numbers_too_large_to_stand_beside_their_place_are_sorted_too() -> None:
+@pytest.mark.parametrize("piece", [7, 1 << 18])  # repeated within a piece, and across pieces
+def test_numbers_too_large_to_stand_beside_their_place_are_sorted_too(
+    piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Keys of 63 bits leave no room for places."""
     triples = drawn(2000, 30) * np.array([1, 2**50, 1])
-    small, large = OrderedStore(drawn(2000, 30), 30), OrderedStore(triples, 30)
+    small = OrderedStore(drawn(2000, 30), 30)
+    monkeypatch.setattr(triple_store, "_PIECE", piece)
+    large = OrderedStore(triples, 30)
+    assert len(large) < 2000
     assert (large.relations == small.relations.astype(np.int64) * 2**50).all()
     for name in ("starts", "tails", "came"):
         assert (getattr(large, name) == getattr(small, name)).all()
+    alone = np.unique(triples, axis=0)  # none of which comes again
+    assert OrderedStore(alone, 30).came.tolist() == [*range(len(alone))]
+
+
+def test_numbers_too_large_to_stand_beside_their_place_cost_no_more_memory() -> None:
+    """Places sorted by their keys would take 24 bytes more for each triple."""
+    count = 100_000
+    triples = drawn(count, 2**10) * np.array([1, 2**36, 1])
+    gc.collect()
+    tracemalloc.start()
+    try:
+        OrderedStore(triples, 2**10)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 32 * count
 
 
 def test_lists_and_narrow_numbers_make_the_same_store() -> None:
