@@ -19,7 +19,7 @@ def controls(train: Sequence[FlagQuestion], test: Sequence[FlagQuestion], answer
         "majority": _usual(train, test, lambda one: None),
         "question-only": _usual(train, test, lambda one: (one.relation, one.language)),
         "picture-only": _usual(train, test, lambda one: (one.country, one.relation)),
-        **({"facts-only": _injected(test)} if any(any(one.told) for one in test) else {}),
+        **({"facts-only": _injected(test)} if any(any(one.all_injected) for one in test) else {}),
     }
 
 
@@ -36,6 +36,6 @@ def _usual(
 def _injected(test: Sequence[FlagQuestion]) -> float:
     shares = []
     for one in test:
-        injected = [fact for fact in one.told if fact is not None]
+        injected = [fact for fact in one.all_injected if fact is not None]
         shares.append(injected.count(one.answer) / len(injected) if injected else 0.0)
     return sum(shares) / len(shares)

@@ -55,7 +55,7 @@ class FlagQuestion:
     middle: tuple[tuple[str, str], ...] = ()
 
     @property
-    def told(self) -> tuple[str | None, ...]:
+    def all_injected(self) -> tuple[str | None, ...]:
         """The injected objects that may be the answer."""
         return tuple(fact for _, fact in self.middle) if self.relation in TWO_STEPS else self.injected
 
@@ -197,15 +197,15 @@ def _inject_two(data: AtlasFlagsData, one: FlagQuestion, arm: str, roll: Sequenc
         injected = [_another(middles, fact, word) for fact, word in zip(injected, first, strict=True)]
     elif arm == "oracle":
         injected = [between[country] if country == one.country else None for country in one.candidates]
-    told = dict.fromkeys(fact for fact in injected if fact is not None)
-    facts = {middle: ends[middle] for middle in told}
+    reached = dict.fromkeys(fact for fact in injected if fact is not None)
+    facts = {middle: ends[middle] for middle in reached}
     if arm == "random":
-        facts = {middle: objects[pick(word, len(objects))] for middle, word in zip(told, second, strict=False)}
+        facts = {middle: objects[pick(word, len(objects))] for middle, word in zip(reached, second, strict=False)}
     elif arm == "swapped":
-        able = {middle: [end for end in objects if end not in (ends[middle], one.true_answer)] for middle in told}
+        able = {middle: [end for end in objects if end not in (ends[middle], one.true_answer)] for middle in reached}
         facts = {
             middle: able[middle][pick(word, len(able[middle]))] if able[middle] else _another(objects, ends[middle], 0)
-            for middle, word in zip(told, second, strict=False)
+            for middle, word in zip(reached, second, strict=False)
         }
     answer = one.true_answer
     if arm == "swapped":

@@ -205,9 +205,9 @@ def _tokenizer(data: AtlasFlagsData) -> WordLevel:
             if relation in TWO_STEPS:
                 found |= dict.fromkeys(words(HOP_QUESTIONS[language][relation], language))
     found["|"] = None
-    told = [one for relation in data.relations for one in TWO_STEPS.get(relation, (relation,))]
+    steps = [one for relation in data.relations for one in TWO_STEPS.get(relation, (relation,))]
     for language in dict.fromkeys((*data.fact_languages, *data.languages)):
-        for relation in told:
+        for relation in steps:
             found[relation_word(relation, language)] = None
         for relation in data.steps:
             found |= dict.fromkeys(entity_word(data.atlas, entity, language) for entity in data.objects[relation])

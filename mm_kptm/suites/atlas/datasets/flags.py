@@ -140,7 +140,9 @@ def illustrated(data: AtlasFlagsData, one: FlagQuestion) -> Illustration:
     drawing = atlas.pixels(data.style)[atlas.place(data.style)[one.country]]
     first, second = TWO_STEPS.get(one.relation, Hops(one.relation, one.relation))
     led = one.injected[one.candidates.index(one.country)]
-    told = [(f"territory:{country}", first, fact) for country, fact in zip(one.candidates, one.injected, strict=True)]
+    injected = [
+        (f"territory:{country}", first, fact) for country, fact in zip(one.candidates, one.injected, strict=True)
+    ]
     used = {(f"territory:{one.country}", first), (led, second)}
     facts = tuple(
         Fact(
@@ -149,7 +151,7 @@ def illustrated(data: AtlasFlagsData, one: FlagQuestion) -> Illustration:
             label(fact, one.fact_language),
             used=(subject, relation) in used,
         )
-        for subject, relation, fact in (*told, *((middle, second, fact) for middle, fact in one.middle))
+        for subject, relation, fact in (*injected, *((middle, second, fact) for middle, fact in one.middle))
         if fact is not None
     )
     return Illustration(

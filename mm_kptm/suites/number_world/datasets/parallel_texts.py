@@ -143,10 +143,10 @@ def pretraining(data: NumberWorldData, request: DataRequest) -> PreparedData:
 
     def inputs(side: str, needs: Sequence[str]) -> Source[Inputs]:
         if captioned(needs):
-            told = world_captions.captions(
+            pairs = world_captions.captions(
                 data.side(side), data.count(side), data.draw("captions", side), numbers=data.numbers
             )
-            return number_world.captions(*told, data.languages)
+            return number_world.captions(*pairs, data.languages)
         if TARGETS in needs:
             sides = zip(*texts.translated(side), strict=True)
             return TargetSource(*(InputSource(monolingual(said, number_world.specials())) for said in sides))

@@ -1,4 +1,4 @@
-"""Facts of two steps: both are told, both are needed, and the split hop asks for what training never chains."""
+"""Facts of two steps: both are injected, both are needed, and the split hop asks for what training never chains."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HOPS = AtlasFlagsData(
 TRUE = replace(HOPS, graph="true")
 
 
-def told(data: AtlasFlagsData, arm: str, side: str = "test") -> list[FlagQuestion]:
+def injected(data: AtlasFlagsData, arm: str, side: str = "test") -> list[FlagQuestion]:
     return inject(data, generate(data, side), arm, data.draw("told"))
 
 
@@ -41,7 +41,7 @@ def test_both_questions_are_worded_in_every_language():
 @pytest.mark.parametrize("data", [HOPS, TRUE], ids=["worlds", "true"])
 @pytest.mark.parametrize("arm", ["true", "swapped", "oracle"])
 def test_the_two_injected_facts_lead_to_the_answer(data, arm):
-    for one in told(data, arm):
+    for one in injected(data, arm):
         assert followed(one) == one.answer
         between, ends = steps_of(data, one.world, one.relation)
         assert one.true_answer == ends[between[one.country]]
@@ -53,7 +53,7 @@ def test_the_two_injected_facts_lead_to_the_answer(data, arm):
 
 
 def test_random_facts_leave_the_answer():
-    asked = told(HOPS, "random")
+    asked = injected(HOPS, "random")
     assert [one.answer for one in asked] == [one.true_answer for one in generate(HOPS, "test")]
     assert sum(followed(one) == one.answer for one in asked) < 0.3 * len(asked)
 
@@ -84,10 +84,10 @@ def test_the_real_world_chains_real_facts():
 
 
 def test_facts_alone_find_one_of_what_lies_at_the_end():
-    found = controls(generate(HOPS, "train"), told(HOPS, "true"), len(HOPS.answers))
+    found = controls(generate(HOPS, "train"), injected(HOPS, "true"), len(HOPS.answers))
     assert 0.3 < found["facts-only"] < 0.6 and found["picture-only"] < 0.4
     scripts = replace(TRUE, relations=("language_script",))
-    real = controls(generate(scripts, "train"), told(scripts, "true"), len(scripts.answers))
+    real = controls(generate(scripts, "train"), injected(scripts, "true"), len(scripts.answers))
     assert real["question-only"] > 0.4, "most scripts are Latin"
 
 
