@@ -70,7 +70,7 @@ def test_the_numbers_of_triples_are_held_once(read: Callable[[Path], object], tm
 def test_predictions_on_a_file_do_not_grow_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is held is one part of the file, whatever its size; rows go to where they are written."""
     monkeypatch.setattr(predicting, "PART", 64)
-    small, large = (CASES["predict"].write(tmp_path / str(size), size) for size in (SIZE // 40, SIZE // 10))
+    small, large = (CASES["predict"].write(tmp_path / str(size), size) for size in (SIZE // 10, SIZE // 2))
     run = trained_on(small)
 
     def predict(file: Path) -> None:
@@ -79,7 +79,7 @@ def test_predictions_on_a_file_do_not_grow_with_it(tmp_path: Path, monkeypatch: 
 
     predict(large)  # the tokenizer remembers words
     with_small, with_large = (peak(lambda file=file: predict(file)) for file in (small, large))
-    assert with_large - with_small < 0.5 * (SIZE // 10 - SIZE // 40)
+    assert with_large - with_small < 0.5 * (SIZE // 2 - SIZE // 10)
 
 
 @pytest.mark.slow
