@@ -10,7 +10,7 @@ compared.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -152,6 +152,18 @@ class Stepper:
         return total
 
 
+def losses_apart(steppers: Mapping[str, Stepper]) -> dict[str, float]:
+    """How far each loss is from the peer's in two steps; the second one has been through the optimiser."""
+    differences = dict.fromkeys((f"loss of {name}" for name in steppers if name != PEER), 0.0)
+    for _ in range(2):
+        truth = steppers[PEER].step()
+        for name, stepper in steppers.items():
+            if name != PEER:
+                difference = float((stepper.step() - truth).abs())
+                differences[f"loss of {name}"] = max(differences[f"loss of {name}"], difference)
+    return differences
+
+
 def _step(theirs: nn.Module, batch: RowTargets, unsorted: Tensor, sizes: dict[str, Any]) -> Case:
     tokens = batch.inputs.text
     assert tokens is not None
@@ -185,14 +197,7 @@ def _step(theirs: nn.Module, batch: RowTargets, unsorted: Tensor, sizes: dict[st
     }
 
     def check() -> dict[str, float]:
-        """Two steps: the second loss has been through the gradients and the optimiser."""
-        differences = dict.fromkeys((f"loss of {name}" for name in steppers if name != PEER), 0.0)
-        for _ in range(2):
-            truth = steppers[PEER].step()
-            for name, stepper in steppers.items():
-                if name != PEER:
-                    difference = float((stepper.step() - truth).abs())
-                    differences[f"loss of {name}"] = max(differences[f"loss of {name}"], difference)
+        differences = losses_apart(steppers)
         limits = {name: 0.03 if "bf16" in name else 2e-5 for name in differences}
         return within(differences, limits, "g16-step")
 

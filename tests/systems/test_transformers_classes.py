@@ -101,8 +101,8 @@ def theirs_of(model: Any, head: str, *texts: list[int]) -> torch.Tensor:
 def test_transformers_opens_a_fine_tuned_head(recipe: str, head: str, tmp_path: Path) -> None:
     system = made(recipe, head)
     mm_kptm.save(system, tmp_path / "m")
-    model, told = CLASSES[head].from_pretrained(tmp_path / "m", output_loading_info=True)
-    assert not told["missing_keys"]
+    model, loading = CLASSES[head].from_pretrained(tmp_path / "m", output_loading_info=True)
+    assert not loading["missing_keys"]
     torch.testing.assert_close(
         theirs_of(model.eval(), head, IDS, SHORT), ours_of(system, head, IDS, SHORT), atol=1e-5, rtol=0
     )
