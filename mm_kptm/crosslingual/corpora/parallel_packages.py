@@ -16,7 +16,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from mm_kptm.crosslingual.corpora.cleaning import Distinct, LengthRatio, Rule, WordCount, clean
-from mm_kptm.crosslingual.corpora.gettext_catalogue import read_catalogue
+from mm_kptm.crosslingual.corpora.compiled_catalogue import read_compiled
+from mm_kptm.crosslingual.corpora.gettext_catalogue import Message, read_catalogue
 from mm_kptm.crosslingual.corpora.manual_pages import ManualPage, aligned, read_page
 from mm_kptm.crosslingual.corpora.published_packages import PACKAGES, ParallelPackage
 from mm_kptm.errors import UserError, nearest
@@ -214,17 +215,26 @@ def _write_pairs(
 
 
 def catalogue_pairs(package: ParallelPackage, opened: Mapping[PackageArchive, Path], language: str) -> Iterator[Pair]:
-    """The translated messages of a language in all catalogues of a package, without plural entries."""
+    """The translated messages of a language in all catalogues of a package, without plural entries and qualifiers."""
     names = CATALOGUE_NAMES.get(language, (language,))
-    with tempfile.TemporaryDirectory() as folder:
-        for member, content in package.archive.members(opened[package.archive], ".po"):
+    qualifier = re.compile(package.qualifier)
+    for archive in (package.archive, *package.others):
+        installed = archive.registry == "debian"  # where catalogues are compiled
+        for member, content in archive.members(opened[archive], ".mo" if installed else ".po"):
             if not set(member.split("/")[:-1]) & set(names):
                 continue
-            file = Path(folder) / "messages.po"
-            file.write_bytes(content)
-            for message in read_catalogue(file).messages:
+            messages = read_compiled(content, member) if installed else _messages(content)
+            for message in messages:
                 if message.translated and message.plural is None and message.source.strip():
-                    yield message.source, message.forms[0]
+                    found = qualifier.match(message.source)
+                    yield message.source[found.end() if found else 0 :], message.forms[0]
+
+
+def _messages(content: bytes) -> tuple[Message, ...]:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "messages.po"
+        file.write_bytes(content)
+        return read_catalogue(file).messages
 
 
 def manual_page_pairs(package: ParallelPackage, opened: Mapping[PackageArchive, Path], language: str) -> Iterator[Pair]:
