@@ -20,6 +20,7 @@ from mm_kptm.data.packing import Packed
 from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.datasets.object_tags import ObjectTags
 from mm_kptm.datasets.pretraining.multilingual_captions import SwitchedCaptions, caption_pairs, read_translations
+from mm_kptm.datasets.pretraining.second_captions import second_captions
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import RegionFiles, check_mask_rate, fingerprints
 from mm_kptm.datasets.stored_regions import (
@@ -54,7 +55,7 @@ from mm_kptm.vision.objectives.image_text_contrast import IMAGES
 from mm_kptm.vision.objectives.lxmert import ANSWER, ANSWERS, NO_ANSWER
 from mm_kptm.vision.objectives.masked_objects import DETECTED_OBJECTS
 from mm_kptm.vision.objectives.masked_regions import REGION_CLASSES
-from mm_kptm.vision.objectives.part_contrast import OBJECT_TAGS
+from mm_kptm.vision.objectives.part_contrast import CAPTION_PAIRS, OBJECT_TAGS
 from mm_kptm.vision.objectives.random_pixel_sampling import RandomPixelSampling
 from mm_kptm.vision.objectives.region_words import REGION_NAMES
 
@@ -65,6 +66,7 @@ REMEDIES = {
     DETECTED_OBJECTS: f"give the folder of data.features {', '.join(f'{name}.npy' for name in DETECTED)}",
     REGION_NAMES: "name a file of the names of the detector's classes, one a line, as data.class_names",
     TRANSLATED_CAPTIONS: "name captions and their translations, a JSON object a line, as data.translated",
+    CAPTION_PAIRS: "let data.caption_pairs be true, and give images of two captions or more",
     OBJECT_TAGS: "let data.tags be true, and give the folder of data.features object_names.npy and names.json",
     ANSWERS: "name questions and their answers, a JSON object a line, as data.questions",
 }
@@ -79,6 +81,7 @@ class ImageTextPairs(RegionFiles):
     questions: Path | None = None  #: training questions with answers, as own data of VQA; texts like captions
     dev_questions: Path | None = None  #: the same for dev
     tags: bool = False  #: whether the names of an image's objects stand behind every text about it, as Oscar reads them
+    caption_pairs: bool = False  #: whether another caption of the image stands behind each, as VisualBERT reads two
     class_names: Path | None = None  #: names of the detector's classes but the background, one a line, in their order
     translated: Path | None = None  #: training captions beside their translations, with the words that are aligned
     dev_translated: Path | None = None  #: the same for dev
@@ -94,6 +97,12 @@ class ImageTextPairs(RegionFiles):
         if self.random_pixels is not None and self.random_pixels < 1:
             raise UserError(f"data.random_pixels is {self.random_pixels} but must be 1 or more, or null for all cells")
         check_mask_rate(self.mask_rate)
+        second = {"tags": self.tags, "questions": self.questions is not None, "switch": self.switch is not None}
+        if self.caption_pairs and (other := next((name for name, there in second.items() if there), None)):
+            raise UserError(
+                f"data.caption_pairs puts a second caption behind every text, which leaves no place for data.{other}; "
+                "leave one of the two out"
+            )
 
     def captions(self, split: str) -> Sequence[Described]:
         """The images of a split with their captions."""
@@ -170,6 +179,8 @@ class _Pairs:
             has[DETECTED_OBJECTS] = self._detected
         if self.data.tags:
             has[OBJECT_TAGS] = None
+        if self.data.caption_pairs:
+            has[CAPTION_PAIRS] = None
         if self.data.questions is not None:
             has[ANSWERS] = lambda: self.answers
         if self.data.translated is not None:
@@ -188,7 +199,12 @@ class _Pairs:
         if path is not None:
             number = {answer: place for place, answer in enumerate(self.answers)}
             said += [(one.image, one.question, one.language, _known(one, number)) for one in self.data.asked(path)]
-        framings = [self._framed(image, text, language) for image, text, language, _ in said]
+        if self.data.caption_pairs:
+            layout = ImageTextLayout(self.tokenizer.specials, self.request.recipe.text)
+            framings, about = second_captions(described, self.tokenizer, layout, self.data.max_length)
+            said = [(image, "", language, NO_ANSWER) for image, language in about]
+        else:
+            framings = [self._framed(image, text, language) for image, text, language, _ in said]
         encoding = TextEncoding(self.tokenizer, self.data.max_length, self.data.languages)
         texts = encoding.pack(framings, [language for _, _, language, _ in said])
         if self.data.questions is not None:
@@ -288,7 +304,13 @@ def pretraining(data: ImageTextPairs, request: DataRequest) -> PreparedData:
     if "regions" in request.recipe.reads:
         offers = replace(offers, has={**offers.has, IMAGES: None})
     context = ObjectiveContext(
-        tokenizer.specials, len(tokenizer), offers, data.mask_rate, request.recipe, request.objective_arguments
+        tokenizer.specials,
+        len(tokenizer),
+        offers,
+        data.mask_rate,
+        request.recipe,
+        request.objective_arguments,
+        vocabulary=tokenizer.vocabulary,
     )
     plain = build_objectives(request.objectives, context)
     objectives: dict[str, Objective] = dict(plain)
