@@ -74,9 +74,7 @@ def test_chinese_thai_and_japanese_of_xlm_are_cut_by_their_own_libraries(
     moses._kytea.cache_clear()
     assert segmented("我们在家，好", "zh") == segmented("我们在家，好", "cmn") == "我们 在家,好"
     assert segmented("ฉันไป", "th") == segmented("ฉันไป", "tha") == "ฉัน ไป"
-    with pytest.raises(
-        UserError, match=r"KyTea, whose model is not installed \(.*/model.bin of Debian"
-    ):
+    with pytest.raises(UserError, match=r"KyTea, whose model is not installed \(.*/model.bin of Debian"):
         segmented("私は", "ja")
     model.touch()
     assert segmented("私は", "ja") == "私 は"
