@@ -15,7 +15,8 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     ask = verbs.add_parser("ask", help="ask a trained run, or a system with fresh weights, about one picture")
     ask.description = (
         "Answer a question about a picture with a distribution over answers: by a run that was trained on vqa, or by a "
-        "system with random weights, to try it out (its probabilities mean nothing)."
+        "system with random weights, to try it out (its probabilities mean nothing). A run that was trained on "
+        "grounding answers with the boxes that an expression may mean."
     )
     ask.add_argument("system", metavar="RUN", help="a run folder, or the name of a system for random weights")
     ask.add_argument("picture", type=Path, metavar="PICTURE", help="a picture file")
@@ -28,6 +29,15 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     )
     ask.add_argument("--model", default="", metavar="NAME", help="of --features grid (timm) or torchvision")
     ask.add_argument("--weights", metavar="FILE", help="of the backbone or extractor; `none` draws them")
+    ask.add_argument(
+        "--box",
+        nargs=4,
+        type=float,
+        action="append",
+        default=[],
+        metavar=("X1", "Y1", "X2", "Y2"),
+        help="a box of the picture in pixels, for a run that reads boxes of pictures; once for each",
+    )
     ask.add_argument("--size", type=int, metavar="PIXELS", help="side of the picture (default: as published)")
     ask.add_argument(
         "--sizes", nargs="+", default=(), metavar="NAME=N", help="of a system with random weights, as num_layers=2"
@@ -46,7 +56,10 @@ def _ask(options: argparse.Namespace) -> int:
         if Path(options.system).is_dir():
             if options.answers or options.pixels or options.features or options.sizes:
                 raise UserError(f"{options.system} is a run, which knows its answers and sizes; give picture, question")
-            found = ask_run(Path(options.system), options.picture, options.question, weights=weights)
+            boxes = [tuple(box) for box in options.box]
+            found = ask_run(Path(options.system), options.picture, options.question, weights=weights, boxes=boxes)
+        elif options.box:
+            raise UserError(f"--box is for runs that read boxes of pictures, but {options.system} is no folder of one")
         else:
             found = _fresh(options, weights)
     shown = [{"answer": answer, "probability": value} for answer, value in list(found.items())[: options.top]]

@@ -109,7 +109,8 @@ class ImageSettings(TextSettings):
                     f"encoder.vision makes regions of pictures, but data.features is {self.features}, regions that are "
                     "made already; give data.images, or leave encoder.vision out"
                 )
-            return RegionStore(self.features)
+            reads = request.recipe.published_sizes()
+            return RegionStore(self.features, with_detections=bool(reads.get("num_region_classes")))
         if self.images is None or request.pixels is None:
             raise UserError(
                 f"data.images is {self.images}, but the encoder reads regions of pictures; say what makes them as "

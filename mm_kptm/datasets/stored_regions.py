@@ -20,7 +20,7 @@ from mm_kptm.preprocessing.images import PictureFolder
 from mm_kptm.preprocessing.inputs import IntArray, RegionProvider
 from mm_kptm.vision.features.store import RegionStore
 
-CLASSES = "class_probs"
+CLASSES, CONFIDENCES = "class_probs", "confidences"
 DETECTED = ("object_ids", "object_confidences", "attribute_ids", "attribute_confidences")
 
 
@@ -55,7 +55,7 @@ class StoredRegions:
     def regions(self, images: IntArray) -> Regions:
         """Read from disk; features and distributions over classes stay float16 until the model reads them."""
         rows, lengths = gather(self.store.offsets, images)
-        wanted = {CLASSES, *DETECTED} & self.store.columns.keys() if self.detections else ()
+        wanted = {CLASSES, CONFIDENCES, *DETECTED} & self.store.columns.keys() if self.detections else ()
         columns = {name: torch.from_numpy(self.store.columns[name][rows]) for name in wanted}
         features = torch.zeros(len(rows), 0)
         if not self.boxes_alone:
@@ -65,7 +65,7 @@ class StoredRegions:
             boxes=torch.from_numpy(self.store.boxes[rows]),
             layout=SequenceLayout(tuple(lengths.tolist())),
             classes=columns.get(CLASSES),
-            objects=_detected(columns, "object"),
+            objects=_detected(columns, "object") or _best_object(columns),
             attributes=_detected(columns, "attribute"),
         )
 
@@ -77,7 +77,7 @@ ImageStore = RegionStore | PictureFolder | BoxedPictures
 def provider_of(store: ImageStore, *, detections: bool = False) -> RegionProvider:
     """What the images of a store give to a batch, with ``detections`` where they are asked for and stored."""
     if isinstance(store, RegionStore):
-        return StoredRegions(store, detections)
+        return StoredRegions(store, detections or store.with_detections)
     if detections and isinstance(store, BoxedPictures) and isinstance(store.given, StoredRegions):
         return replace(store, given=replace(store.given, detections=True))
     return store
@@ -92,9 +92,18 @@ def detector_outputs(store: ImageStore) -> RegionStore | None:
 
 def region_sizes(store: ImageStore) -> dict[str, int]:
     """Sizes of an encoder that follow from its images; no detector names the cells of pictures."""
-    return {"region_dim": store.dim} | ({} if isinstance(store, RegionStore) else {"num_region_classes": 0})
+    classes = store.columns.get(CLASSES) if isinstance(store, RegionStore) else None
+    return {"region_dim": store.dim, "num_region_classes": 0 if classes is None else int(classes.shape[1])}
 
 
 def _detected(columns: Mapping[str, torch.Tensor], what: str) -> Detected | None:
     ids, confidence = columns.get(f"{what}_ids"), columns.get(f"{what}_confidences")
     return None if ids is None or confidence is None else Detected(ids.long(), confidence.float())
+
+
+def _best_object(columns: Mapping[str, torch.Tensor]) -> Detected | None:
+    """The most probable class of every region but the background, where a file keeps the distribution alone."""
+    if CLASSES not in columns:
+        return None
+    best = columns[CLASSES][:, 1:].float().max(1)
+    return Detected(best.indices, columns[CONFIDENCES].float() if CONFIDENCES in columns else best.values)

@@ -264,7 +264,13 @@ def _objectives(
     offers = Offers(f"{data_name(type(data))} of {task}", {**dict.fromkeys(has), **prepared.labels}, remedy=remedy)
     rate = getattr(data, "mask_rate", 0.15)
     context = ObjectiveContext(
-        tokenizer.specials, len(tokenizer), offers, rate, find(settings.encoder.recipe), settings.objective_arguments
+        tokenizer.specials,
+        len(tokenizer),
+        offers,
+        rate,
+        find(settings.encoder.recipe),
+        settings.objective_arguments,
+        vocabulary=tokenizer.vocabulary,
     )
     return build_objectives(weights, context)
 

@@ -12,11 +12,16 @@ from typing import Literal
 
 from mm_kptm import config
 from mm_kptm.config.document import Plain
-from mm_kptm.crosslingual.objectives.translation_language_modeling import MIXED_DOCUMENTS, TRANSLATIONS
+from mm_kptm.crosslingual.objectives.translation_language_modeling import (
+    MIXED_DOCUMENTS,
+    TRANSLATIONS,
+    TranslationLanguageModeling,
+)
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.settings import Experiment, KnowledgeSettings
 from mm_kptm.objectives.next_tokens import TARGETS
 from mm_kptm.objectives.spec import find_objective
+from mm_kptm.objectives.tokens import MaskedTokens
 from mm_kptm.tasks.protocol import find
 
 BLIND: tuple[Literal["blank", "shuffled"], ...] = ("blank", "shuffled")  #: replacements for the true images
@@ -86,7 +91,10 @@ def _without_translations(settings: Experiment) -> Iterator[tuple[str, Experimen
     if not parallel or getattr(data, "alignment", None) != "true":
         return
     yield "shuffled-translations", replace(settings, **{key: replace(data, alignment="shuffled")})
-    if alone := {name: weight for name, weight in settings.objectives.items() if name not in parallel}:
+    alone = {name: weight for name, weight in settings.objectives.items() if name not in parallel}
+    if not alone and parallel == {TranslationLanguageModeling.name}:  # of sentences by themselves, this is MLM
+        alone = {MaskedTokens.name: settings.objectives[TranslationLanguageModeling.name]}
+    if alone:
         arguments = {name: given for name, given in settings.objective_arguments.items() if name in alone}
         yield "no-translations", replace(settings, objectives=alone, objective_arguments=arguments)
 

@@ -146,6 +146,7 @@ class PackageArchive:
         if path.suffix == ".deb":
             stated = next((content for _, content in self.members(path, "/copyright")), b"").decode("utf-8")
             found = dict.fromkeys(re.findall(r"^License: *(\S.*?) *$", stated, re.MULTILINE))
+            found = found or dict.fromkeys(re.findall(r"/common-licenses/([\w.+-]*\w)", stated))  # in older packages
             return ", ".join(found) or "not stated"
         manifest = next(content for name, content in self.members(path, "package.json") if name.count("/") == 1)
         return str(json.loads(manifest).get("license", "not stated"))

@@ -7,7 +7,7 @@ that an installed plug-in names in the entry point group ``mm_kptm.objectives``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -56,6 +56,7 @@ class ObjectiveContext:
         recipe: recipe of the system that is trained.
         settings: arguments by objective, in place of the published ones.
         arguments: the arguments of this objective: the recipe's published ones, overridden by ``settings``.
+        vocabulary: the pieces of the tokenizer, for objectives that tell words from pieces; empty where none does.
     """
 
     specials: Specials
@@ -65,6 +66,11 @@ class ObjectiveContext:
     recipe: Recipe | None = None
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    vocabulary: Sequence[str] = ()
+
+    def piece(self, text: str) -> int:
+        """The id of a piece of the vocabulary; 0 where it has none of that text."""
+        return next((id_ for id_, piece in enumerate(self.vocabulary) if piece == text), 0)
 
     def offered(self, need: str) -> Any:
         """The value that the dataset offers for a need; None for needs without a value."""

@@ -8,6 +8,7 @@ Shapes: T token rows, P predicted rows, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -42,7 +43,7 @@ class Bernoulli:
 
 @dataclass(frozen=True)
 class BernoulliOrFirst:
-    """Independent choice; in a sequence without a masked row, the first maskable one (UNITER)."""
+    """Independent choice; in a sequence without a masked row, the first maskable one, as [MASK] (UNITER)."""
 
     rate: float = 0.15
 
@@ -52,6 +53,10 @@ class BernoulliOrFirst:
         none = torch.zeros(len(layout), dtype=torch.long).index_add(0, sequence_ids, hidden.long()) == 0
         rank = _rank(torch.arange(len(may), dtype=torch.double), may, layout)
         return hidden | (may & none[sequence_ids] & (rank == 0))
+
+    def added(self, draws: Tensor, hidden: Tensor) -> Tensor:
+        """The rows that are masked because nothing else was, [T]; the released code shows them as [MASK] always."""
+        return hidden & (draws >= self.rate)
 
 
 @dataclass(frozen=True)
@@ -207,6 +212,8 @@ class Masking:
         low, high = self.pool
         random = low + (draws.replace * (high - low)).long()
         masked = hidden & (draws.treat < self.mask_share)
+        if isinstance(self.policy, BernoulliOrFirst):
+            masked = masked | self.policy.added(draws.choose, hidden)
         swapped = hidden & ~masked & (draws.treat < self.mask_share + self.random_share)
         shown = self.mask_id if self.replacement is None else self.replacement(tokens, masked, random, draws)
         ids = torch.where(masked, shown, torch.where(swapped, random, tokens.ids))
@@ -222,6 +229,31 @@ class TokenMasker(Protocol):
 
     def mask(self, tokens: Tokens, generator: torch.Generator) -> tuple[Tokens, Tensor]:
         """The corrupted tokens and the masked rows in order, [P]."""
+
+
+@dataclass(frozen=True)
+class WholeWordMasking:
+    """Masking of whole words of WordPiece, each piece of a word treated like its first.
+
+    Args:
+        masking: of the words.
+        continuing: ids of the pieces that continue a word.
+    """
+
+    masking: Masking
+    continuing: frozenset[int]
+
+    @classmethod
+    def of(cls, masking: Masking, vocabulary: Sequence[str]) -> WholeWordMasking:
+        """Masking of words whose later pieces begin with ``##``."""
+        later = frozenset(id_ for id_, piece in enumerate(vocabulary) if piece.startswith("##"))
+        return cls(replace(masking, mask_units_alike=True), later)
+
+    def mask(self, tokens: Tokens, generator: torch.Generator) -> tuple[Tokens, Tensor]:
+        """The corrupted tokens and the masked rows in order, [P]."""
+        continuing = torch.isin(tokens.ids, torch.tensor(sorted(self.continuing), dtype=torch.long))
+        begins = ~continuing | (tokens.layout.offsets_in_sequence(tokens.ids.device) == 0)
+        return self.masking.mask(tokens, generator, groups=begins.cumsum(0) - 1)
 
 
 class MaskedTokens(RowObjective[RowTargets]):
@@ -257,10 +289,15 @@ def token_loss(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def _masked_tokens(context: ObjectiveContext) -> MaskedTokens:
-    specials = context.specials
-    return MaskedTokens(
-        Masking(specials.mask, (0, context.vocab_size), specials.never_masked, policy=Bernoulli(context.mask_rate))
-    )
+    specials, asked = context.specials, context.arguments
+    policy = (BernoulliOrFirst if asked.get("at_least_one") else Bernoulli)(context.mask_rate)
+    first = context.piece(asked.get("random_from", ""))
+    return MaskedTokens(Masking(specials.mask, (first, context.vocab_size), specials.never_masked, policy=policy))
 
 
-MASKED_TOKENS = ObjectiveSpec("masked-tokens", "Devlin et al. 2019, BERT, NAACL, section 3.1, task 1", _masked_tokens)
+MASKED_TOKENS = ObjectiveSpec(
+    "masked-tokens",
+    "Devlin et al. 2019, BERT, NAACL, section 3.1, task 1",
+    _masked_tokens,
+    arguments=("at_least_one", "random_from"),
+)

@@ -36,6 +36,7 @@ class TextAboutImage(NamedTuple):
     text: str
     language: str
     answer: int  #: class of the answer, -1 for captions
+    second: str = ""  #: another caption of the image that stands behind the text; empty: none
 
 
 class NamedImages(Protocol):
@@ -59,6 +60,8 @@ class TextsAboutImages:
         skip: whether captions of images that are not there are dropped.
         asked: reads the questions.
         answers: class of the answer of every question, [Q].
+        pairs: whether the next caption of the image stands behind each, the first behind the last (Li et al. 2019,
+            VisualBERT, section 3.3); images of one caption are left out.
     """
 
     described: Callable[[], Iterable[Described]]
@@ -66,6 +69,7 @@ class TextsAboutImages:
     skip: bool = False
     asked: Callable[[], Iterable[AskedImage]] | None = None
     answers: NDArray[np.integer] | None = None
+    pairs: bool = False
 
     def __call__(self) -> Iterator[TextAboutImage]:
         """The texts, one at a time.
@@ -80,8 +84,12 @@ class TextsAboutImages:
                 yield TextAboutImage(MISSING, "", one.language, -1)
                 continue
             (place,) = self.images.places_of([name]).tolist()
-            for _, text in one.captions:
-                yield TextAboutImage(place, text, one.language, -1)
+            said = [text for _, text in one.captions]
+            if not self.pairs:
+                yield from (TextAboutImage(place, text, one.language, -1) for text in said)
+            elif len(said) > 1:
+                for text, second in zip(said, [*said[1:], said[0]], strict=True):
+                    yield TextAboutImage(place, text, one.language, -1, second)
         if self.asked is not None and self.answers is not None:
             for question, answer in zip(self.asked(), self.answers.tolist(), strict=True):
                 (place,) = self.images.places_of([question.image]).tolist()
@@ -123,6 +131,11 @@ class ImageTextTokenizer:
             said = encode_ids(self.tokenizer, [kept[place].text for place in places], language)
             for place, ids in zip(places, said, strict=True):
                 framed[place] = self._framed(ids, kept[place].image)
+            paired = [place for place in places if kept[place].second]
+            behind = encode_ids(self.tokenizer, [kept[place].second for place in paired], language)
+            first = dict(zip(places, said, strict=True))
+            for place, ids in zip(paired, behind, strict=True):
+                framed[place] = self.layout.cut(first[place], ids, max_length=self.max_length)
         rows = Packed.of(**{IDS: [ids for ids, _ in framed], SEGMENTS: [segments for _, segments in framed]})
         dropped = len(items) - len(kept)
         return Tokenized(

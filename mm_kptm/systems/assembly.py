@@ -76,18 +76,30 @@ def add_head(system: System, name: str, sizes: Mapping[str, Any]) -> None:
 
 
 def fitted(translation: TranslatedState, system: System, recipe: Recipe, fresh: Sequence[str]) -> dict[str, Tensor]:
-    """The tensors that fill a system; those of absent heads are dropped, ``fresh`` parts stay initialised."""
+    """The tensors that fill a system; those of absent heads are dropped, ``fresh`` parts stay initialised.
+
+    A head that the file lacks starts from others where the published training does so.
+    """
     expected = shapes(system)
     for beginning in fresh:
         if not any(parameter.startswith(beginning) for parameter in expected):
             raise UserError(f"no parameter of {recipe.name} begins with {beginning!r}, so nothing there can stay fresh")
-    translation = _without_repeats(translation, system)
+    translation = _with_starts(_without_repeats(translation, system), system, recipe)
     return fit(
         translation,
         expected,
         known=[TASK_PREFIX, FRONTEND_PREFIX, *(f"heads.{head}." for head in heads_of(recipe))],
         fresh=fresh,
     )
+
+
+def _with_starts(translation: TranslatedState, system: System, recipe: Recipe) -> TranslatedState:
+    """Add what the heads of a system that the file lacks start from."""
+    tensors = dict(translation.tensors)
+    for head, start in recipe.head_starts.items():
+        if head in system.heads and not any(name.startswith(f"heads.{head}.") for name in tensors):
+            tensors |= {f"heads.{head}.{name}": tensor for name, tensor in start(translation.tensors).items()}
+    return replace(translation, tensors=tensors)
 
 
 def _without_repeats(translation: TranslatedState, system: System) -> TranslatedState:

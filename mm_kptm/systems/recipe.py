@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from mm_kptm.errors import UserError, nearest
+from mm_kptm.systems.head_starts import HeadStart
 from mm_kptm.systems.published_fields import STANDARD, check_family, check_fields, note_unknown
 from mm_kptm.systems.rules import Rule
 from mm_kptm.systems.text_format import BERT_FORMAT, TextFormat
@@ -84,6 +85,9 @@ class Recipe:
     pretraining_heads: tuple[str, ...] | None = None  #: None: those that are called like objectives
     objective_arguments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Published arguments of objectives, by name, such as the class order of next-sentence prediction."""
+
+    head_starts: Mapping[str, HeadStart] = field(default_factory=dict)
+    """What heads of fine-tuning start from where a checkpoint lacks them, by head."""
 
     @property
     def default_heads(self) -> tuple[str, ...]:

@@ -101,8 +101,32 @@ def test_it_trains_answers_and_opens_again(place: Path, capsys: pytest.CaptureFi
     assert saved["frontends"]["rois"]["layers"] == 50 and saved["frontends"]["rois"]["frozen"] == 0
     assert cli.main(["evaluate", "runs/boxed", "--split", "train"]) == 0
     capsys.readouterr()
-    assert cli.main(["ask", "runs/boxed", "photos/a.png", "what is it ?"]) == 2
-    assert "reads boxes of pictures" in capsys.readouterr().err
+    asked = ["ask", "runs/boxed", "photos/a.png", "what is it ?"]
+    assert cli.main([*asked, "--box", "0", "0", "32", "24", "--box", "16", "12", "48", "36", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {one["answer"] for one in found} == {"a", "b"} and sum(one["probability"] for one in found) == pytest.approx(
+        1
+    )
+    for boxes, sentence in (
+        ([], "give each as --box X1 Y1 X2 Y2, in pixels"),
+        (["--box", "9", "0", "8", "5"], "--box 9 0 8 5 is no box; it takes the left, top, right and bottom edge in"),
+        (["--box", "0", "0", "65", "5"], "reaches outside of its 64 x 48 pixels"),
+    ):
+        assert cli.main([*asked, *boxes]) == 2
+        assert sentence in capsys.readouterr().err
+
+
+def test_a_run_of_expressions_answers_with_boxes(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    meant = {"a.png": [0, 0, 0.5, 0.5], "b.png": [0, 0, 1, 1]}
+    said = [{"image": name, "text": "what", "box": box} for name, box in meant.items()]
+    Path("q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in said))
+    assert cli.main(["train", str(written({"boxes": "boxes.jsonl"}, task="grounding"))]) == 0
+    capsys.readouterr()
+    asked = ["ask", "runs/boxed", "photos/a.png", "what"]
+    assert cli.main([*asked, "--box", "0", "0", "32", "24", "--box", "16", "12", "48", "36", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {one["answer"] for one in found} == {"0 0 32 24", "16 12 48 36"}
+    assert sum(one["probability"] for one in found) == pytest.approx(1)
 
 
 def test_outlines_become_masks(place: Path) -> None:

@@ -219,8 +219,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     ]
     vocabulary = write(folder, "vocab.txt", [*BERT_SPECIALS, *dict.fromkeys(" ".join(text).lower().split())])
     shown = pictures(folder)
+    paired = {name: value for name, value in shown.items() if name != "questions"} | {"caption_pairs": True}
     found = [documents(folder), shown, {**shown, "tags": True}, languages(folder), *annotated(folder)]
-    found.append(photographs(folder))
+    found += [photographs(folder), paired]
     return [{**settings, "vocabulary": vocabulary} for settings in found]
 
 

@@ -18,6 +18,7 @@ from mm_kptm.objectives.tokens import (
     Masking,
     MaskingDraws,
     WholeUnitCount,
+    WholeWordMasking,
     token_loss,
 )
 from mm_kptm.systems.system import System
@@ -89,6 +90,32 @@ def test_a_sequence_in_which_nothing_was_drawn_hides_its_first_word() -> None:
     tokens = sentences(4, 3, 2)
     _, rows = replace(MASKING, policy=BernoulliOrFirst(0.0)).mask(tokens, generator())
     assert rows.tolist() == [1, 5]
+
+
+def test_a_word_that_is_masked_because_none_was_drawn_is_always_shown_as_the_mask() -> None:
+    """Others are kept or replaced in two of ten cases (Chen et al. 2020, released code)."""
+    tokens = Tokens.of([[50, 51]] * 500)
+    shown, rows = replace(MASKING, policy=BernoulliOrFirst(0.1)).mask(tokens, generator())
+    firsts = shown.ids.view(500, 2)[:, 0]
+    draws = MaskingDraws.fresh(torch.arange(1000), generator()).choose.view(500, 2)
+    none = (draws >= 0.1).all(1)
+    assert none.sum() > 350 and (firsts[none] == MASK).all()
+    drawn = rows[~none[rows // 2]]
+    assert (shown.ids[drawn] != MASK).any() and (shown.ids[drawn] == MASK).any()
+
+
+def test_pieces_of_a_word_are_masked_replaced_or_kept_together() -> None:
+    vocabulary = [*map(str, range(60)), "##a", "##b"]
+    masker = WholeWordMasking.of(replace(MASKING, policy=Bernoulli(0.5)), vocabulary)
+    tokens = Tokens.of([[50, 60, 61, 51]] * 300)
+    shown, rows = masker.mask(tokens, generator())
+    words = shown.ids.view(300, 4)[:, :3]
+    hidden = torch.zeros(1200, dtype=torch.bool)
+    hidden[rows] = True
+    hidden = hidden.view(300, 4)[:, :3]
+    assert (hidden.all(1) | ~hidden.any(1)).all() and 100 < int(hidden.all(1).sum()) < 200
+    masks = words[hidden.all(1)] == MASK
+    assert (masks.all(1) | ~masks.any(1)).all() and 0.7 < float(masks.all(1).float().mean()) < 0.9
 
 
 def test_whole_words_are_hidden_together() -> None:

@@ -219,6 +219,8 @@ def test_the_extractor_of_a_checkpoint_trained_end_to_end_stays_behind(tmp_path:
             True,
             "sets NETWORK.BLIND to True, with which the image is not read at all; vl-bert is built",
         ),
+        ("NETWORK.ANSWER_FIRST", True, "with which the answer stands before the question"),
+        ("NETWORK.QA_ONE_SENT", True, "with which question and answer are one segment"),
         ("NETWORK.NO_GROUNDING", True, "sets NETWORK.NO_GROUNDING to True, with which words do not carry the regions"),
         ("NETWORK.NO_OBJ_ATTENTION", True, "sets NETWORK.NO_OBJ_ATTENTION to True"),
         ("NETWORK.IMAGE_SEMANTIC", True, "sets NETWORK.IMAGE_SEMANTIC to True, with which regions carry the embedding"),

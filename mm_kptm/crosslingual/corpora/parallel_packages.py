@@ -7,6 +7,7 @@ beside what was built. Nothing of the texts is part of this package.
 from __future__ import annotations
 
 import gzip
+import itertools
 import re
 import tempfile
 from collections import Counter
@@ -16,7 +17,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from mm_kptm.crosslingual.corpora.cleaning import Distinct, LengthRatio, Rule, WordCount, clean
-from mm_kptm.crosslingual.corpora.gettext_catalogue import read_catalogue
+from mm_kptm.crosslingual.corpora.compiled_catalogue import read_compiled
+from mm_kptm.crosslingual.corpora.gettext_catalogue import Message, read_catalogue
 from mm_kptm.crosslingual.corpora.manual_pages import ManualPage, aligned, read_page
 from mm_kptm.crosslingual.corpora.published_packages import PACKAGES, ParallelPackage
 from mm_kptm.errors import UserError, nearest
@@ -101,9 +103,10 @@ def build(
 ) -> Built:
     """Write the bitext of packages.
 
-    ``catalogues-de-en.de`` and ``.en`` hold the messages of all catalogues, line by line, ``catalogues.jsonl`` those
-    that are translated into all languages, and ``manual-pages-de-en.de`` and so on the paragraphs of manual pages;
-    ``udhr.jsonl`` the articles of the declaration in all languages; ``sources.json`` counts, licences and digests.
+    ``catalogues-de-en.de`` and ``.en`` hold the messages of all catalogues, line by line, ``catalogues-de-fr.de`` and
+    ``.fr`` the translations of the same messages, ``catalogues.jsonl`` those in all languages, and
+    ``manual-pages-de-en.de`` and so on the paragraphs of manual pages; ``udhr.jsonl`` the articles of the declaration
+    in all languages; ``sources.json`` counts, licences and digests.
 
     Args:
         packages: from :data:`PACKAGES`.
@@ -199,32 +202,51 @@ def _write_pairs(
         if not cleaned.pairs:
             raise UserError(f"the {name.replace('-', ' ')} hold no sentence in {language!r}; leave that language out")
         kept[language], dropped[language] = len(cleaned.pairs), cleaned.dropped
-        codes = sorted((SOURCE, language))
-        for code in codes:
-            path = out / f"{name}-{'-'.join(codes)}.{code}"
-            write_lines(path, [pair[code != SOURCE] for pair in cleaned.pairs])
-            built.files.append(path)
+        built.files += _write_bitext(out, name, (SOURCE, language), cleaned.pairs)
         for source, target in cleaned.pairs:
             translations.setdefault(source, {SOURCE: source}).setdefault(language, target)
+    between = {}
+    for one, other in itertools.combinations(sorted(messages), 2):
+        shared = [(found[one], found[other]) for found in translations.values() if one in found and other in found]
+        built.files += _write_bitext(out, name, (one, other), shared)
+        between[f"{one}-{other}"] = len(shared)
     whole = [found for found in translations.values() if len(found) == len(messages) + 1]
     path = out / f"{name}.jsonl"
     write_rows(path, ROWS[name], {code: [found[code] for found in whole] for code in (SOURCE, *messages)})
     built.files.append(path)
-    return {"pairs": kept, "in all languages": len(whole), "dropped": dropped}
+    return {"pairs": kept, "of one message": between, "in all languages": len(whole), "dropped": dropped}
+
+
+def _write_bitext(out: Path, name: str, languages: Pair, pairs: Sequence[Pair]) -> list[Path]:
+    """Write pairs line by line, in two files named by their languages in alphabetical order."""
+    codes = sorted(languages)
+    paths = [out / f"{name}-{'-'.join(codes)}.{language}" for language in languages]
+    for side, path in enumerate(paths):
+        write_lines(path, [pair[side] for pair in pairs])
+    return paths
 
 
 def catalogue_pairs(package: ParallelPackage, opened: Mapping[PackageArchive, Path], language: str) -> Iterator[Pair]:
-    """The translated messages of a language in all catalogues of a package, without plural entries."""
+    """The translated messages of a language in all catalogues of a package, without plural entries and qualifiers."""
     names = CATALOGUE_NAMES.get(language, (language,))
-    with tempfile.TemporaryDirectory() as folder:
-        for member, content in package.archive.members(opened[package.archive], ".po"):
+    qualifier = re.compile(package.qualifier)
+    for archive in (package.archive, *package.others):
+        installed = archive.registry == "debian"  # where catalogues are compiled
+        for member, content in archive.members(opened[archive], ".mo" if installed else ".po"):
             if not set(member.split("/")[:-1]) & set(names):
                 continue
-            file = Path(folder) / "messages.po"
-            file.write_bytes(content)
-            for message in read_catalogue(file).messages:
+            messages = read_compiled(content, member) if installed else _messages(content)
+            for message in messages:
                 if message.translated and message.plural is None and message.source.strip():
-                    yield message.source, message.forms[0]
+                    found = qualifier.match(message.source)
+                    yield message.source[found.end() if found else 0 :], message.forms[0]
+
+
+def _messages(content: bytes) -> tuple[Message, ...]:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "messages.po"
+        file.write_bytes(content)
+        return read_catalogue(file).messages
 
 
 def manual_page_pairs(package: ParallelPackage, opened: Mapping[PackageArchive, Path], language: str) -> Iterator[Pair]:

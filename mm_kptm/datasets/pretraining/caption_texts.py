@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from mm_kptm.data.formats.jsonl import AskedImage
 from mm_kptm.data.packing import Packed
 from mm_kptm.data.token_store import Tokenized, stored, tokenized
 from mm_kptm.data.tokenizers.batch import IDS
@@ -14,6 +19,8 @@ from mm_kptm.datasets.object_tags import ObjectTags
 from mm_kptm.datasets.settings import TextSettings, fingerprints
 from mm_kptm.datasets.stored_regions import ImageStore
 from mm_kptm.preprocessing.tokenized_captions import ImageTextTokenizer, TextsAboutImages
+from mm_kptm.tasks.metrics.vqa import normalised
+from mm_kptm.vision.objectives.lxmert import NO_ANSWER
 
 
 def tokenized_captions(
@@ -43,6 +50,7 @@ def tokenized_captions(
         **fingerprints({**files, **data.tokenizer_files}),
         "images": hashlib.sha256("\n".join(items.images.places).encode()).hexdigest(),
         **tags,
+        "caption_pairs": items.pairs,
         "layout": repr(tokenize.layout.format),
         "max_length": data.max_length,
         "languages": list(data.languages),
@@ -50,6 +58,18 @@ def tokenized_captions(
         "ideographs": data.ideographs,
     }
     return stored(folder, items, tokenize, source=source)
+
+
+def usual_answer(answers: Sequence[str]) -> str:
+    """The most frequent answer; ties go to the first."""
+    return Counter(map(normalised, answers)).most_common(1)[0][0]
+
+
+def answer_classes(asked: Iterable[AskedImage], answers: Sequence[str]) -> NDArray[np.int32]:
+    """The place of the usual answer of every question among ``answers``, :data:`NO_ANSWER` where it is not, [Q]."""
+    number = {answer: place for place, answer in enumerate(answers)}
+    classes = (number.get(usual_answer(one.answers), NO_ANSWER) if one.answers else NO_ANSWER for one in asked)
+    return np.fromiter(classes, np.int32)
 
 
 def tags_of_images(store: ImageStore, tokenizer: Tokenizer) -> Packed:

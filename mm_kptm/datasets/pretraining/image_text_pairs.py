@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -19,7 +18,7 @@ from mm_kptm.data.formats.vision.translated_captions import read_translated_capt
 from mm_kptm.data.packing import Packed, PackedTexts
 from mm_kptm.data.token_store import Tokenized
 from mm_kptm.data.tokenizers.protocol import Tokenizer
-from mm_kptm.datasets.pretraining.caption_texts import tags_of_images, tokenized_captions
+from mm_kptm.datasets.pretraining.caption_texts import answer_classes, tags_of_images, tokenized_captions, usual_answer
 from mm_kptm.datasets.pretraining.multilingual_captions import SwitchedCaptions, caption_pairs, read_translations
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import RegionFiles, check_mask_rate, fingerprints
@@ -56,16 +55,15 @@ from mm_kptm.preprocessing.tokenized_captions import (
     ImageTextTokenizer,
     TextsAboutImages,
 )
-from mm_kptm.tasks.metrics.vqa import normalised
 from mm_kptm.tasks.pretraining import ObjectiveSource, SourcesOfObjectives, heads_of
 from mm_kptm.train.protocol import Source
 from mm_kptm.vision.features.store import RegionStore
 from mm_kptm.vision.objectives.co_masking import TRANSLATED_CAPTIONS, VisualTranslationLanguageModeling
 from mm_kptm.vision.objectives.image_text_contrast import IMAGES
-from mm_kptm.vision.objectives.lxmert import ANSWER, ANSWERS, NO_ANSWER
+from mm_kptm.vision.objectives.lxmert import ANSWER, ANSWERS
 from mm_kptm.vision.objectives.masked_objects import DETECTED_OBJECTS
 from mm_kptm.vision.objectives.masked_regions import REGION_CLASSES
-from mm_kptm.vision.objectives.part_contrast import OBJECT_TAGS
+from mm_kptm.vision.objectives.part_contrast import CAPTION_PAIRS, OBJECT_TAGS
 from mm_kptm.vision.objectives.random_pixel_sampling import RandomPixelSampling
 from mm_kptm.vision.objectives.region_words import REGION_NAMES
 
@@ -76,6 +74,7 @@ REMEDIES = {
     DETECTED_OBJECTS: f"give the folder of data.features {', '.join(f'{name}.npy' for name in DETECTED)}",
     REGION_NAMES: "name a file of the names of the detector's classes, one a line, as data.class_names",
     TRANSLATED_CAPTIONS: "name captions and their translations, a JSON object a line, as data.translated",
+    CAPTION_PAIRS: "let data.caption_pairs be true, and give images of two captions or more",
     OBJECT_TAGS: "let data.tags be true, and give the folder of data.features object_names.npy and names.json",
     ANSWERS: "name questions and their answers, a JSON object a line, as data.questions",
 }
@@ -90,6 +89,7 @@ class ImageTextPairs(RegionFiles):
     questions: Path | None = None  #: training questions with answers, as own data of VQA; texts like captions
     dev_questions: Path | None = None  #: the same for dev
     tags: bool = False  #: whether the names of an image's objects stand behind every text about it, as Oscar reads them
+    caption_pairs: bool = False  #: whether another caption of the image stands behind each, as VisualBERT reads two
     class_names: Path | None = None  #: names of the detector's classes but the background, one a line, in their order
     translated: Path | None = None  #: training captions beside their translations, with the words that are aligned
     dev_translated: Path | None = None  #: the same for dev
@@ -111,6 +111,12 @@ class ImageTextPairs(RegionFiles):
             raise UserError(
                 "data.switch changes words of captions in every batch, but data.token_store keeps tokens alone; leave "
                 "one of them out"
+            )
+        second = {"tags": self.tags, "questions": self.questions is not None, "switch": self.switch is not None}
+        if self.caption_pairs and (other := next((name for name, there in second.items() if there), None)):
+            raise UserError(
+                f"data.caption_pairs puts a second caption behind every text, which leaves no place for data.{other}; "
+                "leave one of the two out"
             )
 
     def captions(self, split: str) -> Callable[[], Iterable[Described]]:
@@ -165,7 +171,7 @@ class _Pairs:
     def answers(self) -> tuple[str, ...]:
         """The usual answers of the training questions, in alphabetical order."""
         asked = () if self.data.questions is None else self.data.read_questions(self.data.questions)
-        found = sorted({_usual(one.answers) for one in asked if one.answers})
+        found = sorted({usual_answer(one.answers) for one in asked if one.answers})
         if len(found) < 2:
             raise UserError(
                 f"{self.data.questions} has {len(found)} different answers; there must be two at least to choose from"
@@ -189,6 +195,8 @@ class _Pairs:
             has[DETECTED_OBJECTS] = self._detected
         if self.data.tags:
             has[OBJECT_TAGS] = None
+        if self.data.caption_pairs:
+            has[CAPTION_PAIRS] = None
         if self.data.questions is not None:
             has[ANSWERS] = lambda: self.answers
         if self.data.translated is not None:
@@ -253,6 +261,8 @@ class _Pairs:
         folder = None if data.token_store is None else data.token_store / split
         found = tokenized_captions(data, items, tokenize, files, folder=folder)
         self.skipped[split] = found.dropped.get(WITHOUT_IMAGE, 0)
+        if not len(found.rows) and data.caption_pairs:
+            raise UserError("data.caption_pairs needs images of two captions or more, but every image has one")
         if not len(found.rows) and self.skipped[split]:
             names = next(iter(items.described())).names
             raise UserError(
@@ -266,10 +276,9 @@ class _Pairs:
         path = {"train": self.data.questions, "dev": self.data.dev_questions}.get(split)
         described = self.data.captions(split)
         if path is None:
-            return TextsAboutImages(described, self.store, self.data.skips_missing)
-        number = {answer: place for place, answer in enumerate(self.answers)}
+            return TextsAboutImages(described, self.store, self.data.skips_missing, pairs=self.data.caption_pairs)
         asked = partial(self.data.read_questions, path)
-        answers = np.array([_known(one, number) for one in asked()], dtype=np.int32)
+        answers = answer_classes(asked(), self.answers)
         return TextsAboutImages(described, self.store, self.data.skips_missing, asked, answers)
 
     @cached_property
@@ -303,7 +312,13 @@ def pretraining(data: ImageTextPairs, request: DataRequest) -> PreparedData:
     if "regions" in request.recipe.reads:
         offers = replace(offers, has={**offers.has, IMAGES: None})
     context = ObjectiveContext(
-        tokenizer.specials, len(tokenizer), offers, data.mask_rate, request.recipe, request.objective_arguments
+        tokenizer.specials,
+        len(tokenizer),
+        offers,
+        data.mask_rate,
+        request.recipe,
+        request.objective_arguments,
+        vocabulary=tokenizer.vocabulary,
     )
     plain = build_objectives(request.objectives, context)
     objectives: dict[str, Objective] = dict(plain)
@@ -325,15 +340,6 @@ def pretraining(data: ImageTextPairs, request: DataRequest) -> PreparedData:
         fingerprints=data.fingerprints,
         skipped=lambda split: pairs.skipped.get(split, 0),
     )
-
-
-def _usual(answers: Sequence[str]) -> str:
-    """The most frequent answer; ties go to the first."""
-    return Counter(map(normalised, answers)).most_common(1)[0][0]
-
-
-def _known(one: AskedImage, numbers: dict[str, int]) -> int:
-    return numbers.get(_usual(one.answers), NO_ANSWER) if one.answers else NO_ANSWER
 
 
 PRETRAINING_SUPPLY = TaskDataset(None, ImageTextPairs, pretraining)

@@ -17,8 +17,8 @@ Shapes: P images, R regions, N regions of one image, F features, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import cached_property
+from collections.abc import Callable, Iterable
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -49,12 +49,17 @@ COLUMNS = {
 class RegionStore:
     """Store opened for reading; features, boxes and detector outputs are memory-mapped.
 
+    Args:
+        folder: of the store.
+        with_detections: whether models read what the detector said of every region, beside its feature and box.
+
     Raises:
         UserError: a file is missing, has another dtype or shape, or another number of regions than the index.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, *, with_detections: bool = False) -> None:
         self.folder = Path(folder)
+        self.with_detections = with_detections
         self.features = self._array(FEATURES, np.float16)  #: [R, F]
         self.boxes = self._array(BOXES, np.float32)  #: [R, 4]
         names, counts = self._index()
@@ -84,9 +89,9 @@ class RegionStore:
         """Feature size, F."""
         return int(self.features.shape[1])
 
-    def __reduce__(self) -> tuple[type[Self], tuple[Path]]:
+    def __reduce__(self) -> tuple[Callable[[Path], Self], tuple[Path]]:
         """Send the folder to another process, which maps the same pages of memory; arrays would be copied."""
-        return type(self), (self.folder,)
+        return partial(type(self), with_detections=self.with_detections), (self.folder,)
 
     @property
     def lengths(self) -> NDArray[np.int64]:

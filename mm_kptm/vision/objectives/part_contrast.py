@@ -24,6 +24,7 @@ from mm_kptm.objectives.tokens import Bernoulli, MaskedTokens, Masking, TokenMas
 from mm_kptm.systems.system import System
 
 OBJECT_TAGS = "names of the objects of every image behind its texts"
+CAPTION_PAIRS = "a second caption of the image behind every caption"
 
 
 class Part(NamedTuple):
@@ -224,12 +225,25 @@ class TagContrast(PartContrast):
         return cls(masking, wrong_first=0.25, wrong_second=0.25, lines=(1,), masks_wrong=masks_wrong)
 
 
-def _tag_contrast(context: ObjectiveContext) -> TagContrast:
+def _masking(context: ObjectiveContext) -> Masking:
     specials, policy = context.specials, Bernoulli(context.mask_rate)
-    masking = Masking(specials.mask, (0, context.vocab_size), specials.never_masked, policy=policy)
-    return TagContrast(masking, **context.arguments)
+    return Masking(specials.mask, (0, context.vocab_size), specials.never_masked, policy=policy)
+
+
+def _tag_contrast(context: ObjectiveContext) -> TagContrast:
+    return TagContrast(_masking(context), **context.arguments)
+
+
+def _sentence_image(context: ObjectiveContext) -> SentenceImagePrediction:
+    return SentenceImagePrediction(_masking(context), **context.arguments)
 
 
 TAG_CONTRAST = ObjectiveSpec(
     TagContrast.name, "Li et al. 2020, Oscar, ECCV, section 3", _tag_contrast, needs=(TEXTS, REGIONS, OBJECT_TAGS)
+)
+SENTENCE_IMAGE_PREDICTION = ObjectiveSpec(
+    SentenceImagePrediction.name,
+    "Li et al. 2019, VisualBERT, section 3.3",
+    _sentence_image,
+    needs=(TEXTS, REGIONS, CAPTION_PAIRS),
 )

@@ -16,8 +16,10 @@ from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows, Regions
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.pairs import ImageTextMatching
 from mm_kptm.objectives.rows import mean, mean_of_each
-from mm_kptm.objectives.tokens import Bernoulli, MaskedTokens, MaskingPolicy, TokenMasker
+from mm_kptm.objectives.spec import REGIONS, TEXTS, ObjectiveContext, ObjectiveSpec
+from mm_kptm.objectives.tokens import Bernoulli, MaskedTokens, Masking, MaskingPolicy, TokenMasker, WholeWordMasking
 from mm_kptm.systems.system import System
+from mm_kptm.vision.objectives.masked_regions import REGION_CLASSES
 
 #: From losses [P], the example of each [P] and the number of examples to a scalar.
 Reduction = Callable[[Tensor, Tensor, int], Tensor]
@@ -103,7 +105,7 @@ class VlBertPretraining:
 
     Args:
         masking: of tokens; the published one masks whole words, all pieces of a word alike
-            (:class:`~mm_kptm.objectives.tokens.Masking` with ``mask_units_alike`` on tokens that carry groups).
+            (:class:`~mm_kptm.objectives.tokens.WholeWordMasking`).
         regions: how regions are masked.
         matching: adds image-text matching, which the paper found to hurt; None: none.
         reduction: :func:`mean_over_predictions` as released, or :func:`mean_over_examples`.
@@ -123,6 +125,7 @@ class VlBertPretraining:
         self.hiding = VlBertRegionMasking() if regions is None else regions
         self.matching = matching
         self.reduction = reduction
+        self.head_sizes: dict[str, dict[str, int]] = {}
 
     @property
     def heads(self) -> tuple[str, ...]:
@@ -200,3 +203,35 @@ class VlBertPretraining:
         if "masked-region-classes" in losses:
             total = total + mean_of_each(losses["masked-region-classes"], batch.region_sequence_ids, len(batch))
         return total + losses.get(ImageTextMatching.name, torch.zeros_like(total))
+
+
+#: Reductions by their names in experiment files.
+REDUCTIONS: dict[str, Reduction] = {"predictions": mean_over_predictions, "examples": mean_over_examples}
+
+
+def _vl_bert(context: ObjectiveContext) -> VlBertPretraining:
+    specials, asked = context.specials, context.arguments
+    if (over := asked.get("mean_over", "predictions")) not in REDUCTIONS:
+        raise UserError(
+            f"mean_over of {VlBertPretraining.name} is {over!r}, but losses are averaged over {' or '.join(REDUCTIONS)}"
+        )
+    masking = Masking(
+        specials.mask, (0, context.vocab_size), specials.never_masked, policy=Bernoulli(context.mask_rate)
+    )
+    objective = VlBertPretraining(
+        WholeWordMasking.of(masking, context.vocabulary),
+        VlBertRegionMasking(spares_first=bool(asked.get("spares_first", False))),
+        matching=ImageTextMatching() if asked.get("matching") else None,
+        reduction=REDUCTIONS[over],
+    )
+    objective.head_sizes = {"masked-region-classes": {"num_classes": context.offered(REGION_CLASSES)}}
+    return objective
+
+
+VL_BERT_PRETRAINING = ObjectiveSpec(
+    VlBertPretraining.name,
+    "Su et al. 2020, VL-BERT, ICLR, section 3.3",
+    _vl_bert,
+    needs=(TEXTS, REGIONS, REGION_CLASSES),
+    arguments=("matching", "mean_over", "spares_first"),
+)

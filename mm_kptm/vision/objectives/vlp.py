@@ -17,9 +17,11 @@ from mm_kptm.errors import UserError
 from mm_kptm.nn.submodules import submodule
 from mm_kptm.nn.visibility import Prefix
 from mm_kptm.objectives.rows import RowTargets, mean_of_each
+from mm_kptm.objectives.spec import REGIONS, TEXTS, ObjectiveContext, ObjectiveSpec
 from mm_kptm.objectives.tokens import Masking
 from mm_kptm.systems.system import System
 from mm_kptm.vision.modules.single_stream.vlp_embedding import VlpRegionProjection
+from mm_kptm.vision.objectives.masked_captions import CaptionShare
 from mm_kptm.vision.objectives.soft_targets import label_smoothing_kl
 
 _EPS = 1e-5
@@ -156,3 +158,23 @@ def _of_each(shown: SequenceLayout, masked: Tensor, *values: Tensor) -> Iterator
     for first, stop in zip(shown.offsets, shown.offsets[1:], strict=False):
         chosen = first + masked[first:stop].nonzero().squeeze(1)
         yield tuple(value[chosen] for value in values)
+
+
+def _vlp(context: ObjectiveContext) -> VlpPretraining:
+    if context.recipe is not None and not context.recipe.text.image_first:
+        raise UserError(
+            f"{VlpPretraining.name} predicts words behind the image, [CLS] image [SEP] words [SEP], but "
+            f"{context.recipe.name} reads the image elsewhere; take vlp-base, or masked-tokens"
+        )
+    specials, share = context.specials, CaptionShare(context.mask_rate, beside=-1)
+    never = frozenset({specials.pad, specials.start})
+    return VlpPretraining(Masking(specials.mask, (0, context.vocab_size), never, policy=share), **context.arguments)
+
+
+VLP_PRETRAINING = ObjectiveSpec(
+    VlpPretraining.name,
+    "Zhou et al. 2020, Unified Vision-Language Pre-Training, AAAI, section 3.2",
+    _vlp,
+    needs=(TEXTS, REGIONS),
+    arguments=("written", "smoothing", "drop_worst", "masked_region_rate"),
+)

@@ -22,6 +22,7 @@ from mm_kptm.recipes.bert import (
     pair_classes,
     vocabulary_rules,
 )
+from mm_kptm.systems.head_starts import head_rows
 from mm_kptm.systems.norm_eps import BERT_EPS
 from mm_kptm.systems.published_fields import STANDARD
 from mm_kptm.systems.recipe import Recipe
@@ -195,6 +196,7 @@ LXMERT_BASE = Recipe(
         "region_dim": ("encoder.embed.regions.feature.weight", 1),
         "vocab_size": ("encoder.embed.text.word.weight", 0),
     },
+    head_starts={"vqa": head_rows("question-answering", "transform.")},
     notes=(
         "a fine-tuned file calls the head of every task logit_fc: load NLVR2 with heads=['nlvr2'] and GQA with "
         "heads={'vqa': {'num_answers': N}}",

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mm_kptm.errors import UserError
 from mm_kptm.models.single import SingleStream
+from mm_kptm.nn.attention import set_attention_dropout
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Pooler, TiedVocabulary
 from mm_kptm.nn.init import bert_init
@@ -15,6 +16,7 @@ from mm_kptm.nn.sublayers import bert_layer
 from mm_kptm.nn.submodules import submodule
 from mm_kptm.recipes.bert import (
     BERT_FIELDS,
+    NORM_AND_ATTENTION,
     embedding_rules,
     layer_rules,
     vocabulary_rules,
@@ -45,6 +47,7 @@ def oscar(
     region_norm_eps: float = 1e-12,
     activation: str = "gelu",
     dropout: float = 0.1,
+    attention_dropout: float | None = None,
 ) -> SingleStream:
     """The encoder of Li et al. (2020, figure 3); the defaults are Oscar-base.
 
@@ -61,7 +64,9 @@ def oscar(
         bert_layer(dim, num_heads, ffn_dim=ffn_dim, activation=activation, dropout=dropout, norm=norm)
         for _ in range(num_layers)
     )
-    return _fresh(SingleStream(TextThenRegions(text, regions), layers, Pooler(dim), dim=dim))
+    encoder = _fresh(SingleStream(TextThenRegions(text, regions), layers, Pooler(dim), dim=dim))
+    set_attention_dropout(encoder, attention_dropout)
+    return encoder
 
 
 def masked_tokens(encoder: SingleStream) -> TiedVocabulary:
@@ -173,7 +178,7 @@ OSCAR_BASE = Recipe(
     objectives=("tag-contrast",),
     pretraining_heads=("masked-tokens", "tag-contrast"),
     weights=_weights(Rename("classifier.2.{leaf}", "heads.nlvr2.out.{leaf}")),
-    config_keys=BERT_FIELDS,
+    config_keys=BERT_FIELDS | NORM_AND_ATTENTION,
     read_config=partial(_read_config, plus=False),
     infer_sizes=_infer_sizes,
     notes=(
@@ -210,7 +215,7 @@ OSCAR_PLUS_BASE = Recipe(
             Rename("classifier.2.{leaf}", "heads.nlvr2.norm.{leaf}"),
             Rename("classifier.3.{leaf}", "heads.nlvr2.out.{leaf}"),
         ),
-        "config_keys": {**BERT_FIELDS, "img_layer_norm_eps": "region_norm_eps"},
+        "config_keys": {**BERT_FIELDS, **NORM_AND_ATTENTION, "img_layer_norm_eps": "region_norm_eps"},
         "read_config": partial(_read_config, plus=True),
         "notes": (
             "tag-contrast has three classes: 0 all belong together, 1 wrong tags (answer), 2 wrong caption (question)",

@@ -7,6 +7,7 @@ from torch import nn
 
 from mm_kptm.errors import UserError
 from mm_kptm.models.single import SingleStream
+from mm_kptm.nn.attention import set_attention_dropout
 from mm_kptm.nn.backbones.build import CAFFE
 from mm_kptm.nn.backbones.caffe_resnet import depth_of
 from mm_kptm.nn.embeddings import TextEmbedding
@@ -15,6 +16,7 @@ from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
 from mm_kptm.recipes.bert import (
     BERT_FIELDS,
+    NORM_AND_ATTENTION,
     embedding_rules,
     layer_rules,
     masked_tokens,
@@ -45,6 +47,7 @@ def pixel_bert(
     max_columns: int = 100,
     activation: str = "gelu",
     dropout: float = 0.1,
+    attention_dropout: float | None = None,
 ) -> SingleStream:
     """The encoder of Huang et al. (2020, figure 2) as the public re-implementation has it.
 
@@ -56,7 +59,9 @@ def pixel_bert(
     layers = (
         bert_layer(dim, num_heads, ffn_dim=ffn_dim, activation=activation, dropout=dropout) for _ in range(num_layers)
     )
-    return _fresh(SingleStream(TextThenRegions(text, cells), layers, Pooler(dim), dim=dim))
+    encoder = _fresh(SingleStream(TextThenRegions(text, cells), layers, Pooler(dim), dim=dim))
+    set_attention_dropout(encoder, attention_dropout)
+    return encoder
 
 
 def vqa(encoder: SingleStream, *, num_answers: int = 3129) -> Classifier:
@@ -164,6 +169,7 @@ PIXEL_BERT_BASE = Recipe(
     ),
     config_keys={
         **BERT_FIELDS,
+        **NORM_AND_ATTENTION,
         "max_grid_row_position_embeddings": "max_rows",
         "max_grid_col_position_embeddings": "max_columns",
     },

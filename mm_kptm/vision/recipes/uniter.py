@@ -21,6 +21,7 @@ from mm_kptm.recipes.bert import (
     pair_classes,
     vocabulary_rules,
 )
+from mm_kptm.systems.head_starts import head_rows
 from mm_kptm.systems.norm_eps import takes_norm_eps
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, Rename, Rule, Same, Split, Take
@@ -88,7 +89,7 @@ def nlvr2(encoder: SingleStream, *, num_classes: int = 2) -> PairedImages:
 
 
 def retrieval(encoder: SingleStream) -> nn.Linear:
-    """One logit per pair from the pooled state; published training starts it from row 1 of image-text-matching."""
+    """One logit per pair from the pooled state; it starts from row 1 of image-text-matching where a file has that."""
     return _fresh(nn.Linear(encoder.dim, 1))
 
 
@@ -188,6 +189,7 @@ UNITER_BASE = Recipe(
         "image-text-matching",
         "word-region-alignment",
     ),
+    objective_arguments={"masked-tokens": {"at_least_one": True, "random_from": "!"}},
     weights=(
         *embedding_rules("uniter.embeddings", "encoder.embed.text"),
         *region_embedding_rules(_REGIONS),
@@ -218,6 +220,7 @@ UNITER_BASE = Recipe(
         "num_segments": ("encoder.embed.text.segment.weight", 0),
         "vocab_size": ("encoder.embed.text.word.weight", 0),
     },
+    head_starts={"retrieval": head_rows("image-text-matching", rows=slice(1, 2))},
     text=TextFormat(choice_segments=(0, 2, 3)),
     notes=(
         "a checkpoint of BERT is a start: load its folder with fresh=['encoder.embed.regions.']",

@@ -33,6 +33,7 @@ from mm_kptm.vision.modules.two_stream.region_embeddings import SummedRegionEmbe
 from mm_kptm.vision.modules.two_stream.region_heads import MaskedRegionHead, chosen_widths
 from mm_kptm.vision.modules.two_stream.whole_image import TaskBesideImage, TextBesideImage
 from mm_kptm.vision.objectives.region_targets import TARGETS, target_widths
+from mm_kptm.vision.recipes.from_bert import NEVER_READ
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -292,6 +293,7 @@ VILBERT_BASE = Recipe(
         Rename("vil_tri_prediction.{leaf}", "heads.visual-entailment.{leaf}"),
         Rename("vision_logit.{leaf}", "heads.grounding.{leaf}"),
         Rename("linguisic_logit.{leaf}", "heads.token-scores.{leaf}"),
+        *NEVER_READ,
     ),
     config_keys={
         **BERT_FIELDS,
@@ -322,6 +324,8 @@ VILBERT_BASE = Recipe(
         "load a checkpoint that regresses features (visual_target 1) with heads={'masked-regions': {'target': "
         "'features'}, ...}",
         "a text without regions is pooled alone; that is no case of the paper",
+        "a checkpoint of BERT is a start: load its folder with fresh=['encoder.embed.regions.', "
+        "'encoder.steps.regions-', 'encoder.steps.cross-', 'encoder.pooler.', 'heads.image', 'heads.masked-regions.']",
         "pooling_method of a published configuration is not read by the released code; fusion_method is",
         "fast_mode of a published configuration changes the order of the work and no result",
     ),

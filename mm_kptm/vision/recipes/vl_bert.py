@@ -7,17 +7,17 @@ from torch import Tensor, nn
 
 from mm_kptm.errors import UserError
 from mm_kptm.models.single import SingleStream
-from mm_kptm.nn.backbones.caffe_resnet import depth_of
+from mm_kptm.nn.attention import set_attention_dropout
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Classifier, Pooler
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
 from mm_kptm.recipes.bert import BERT_FIELDS, layer_rules, masked_tokens, pair_classes, vocabulary_rules
-from mm_kptm.systems.keymap import TranslatedState
+from mm_kptm.systems.head_starts import head_rows
 from mm_kptm.systems.norm_eps import takes_norm_eps
 from mm_kptm.systems.published_fields import STANDARD, check_fields
 from mm_kptm.systems.recipe import Recipe
-from mm_kptm.systems.rules import Drop, OneOf, Rename, Rule, Same, drop_prefix
+from mm_kptm.systems.rules import OneOf, Rename
 from mm_kptm.systems.text_format import TextFormat
 from mm_kptm.vision.modules.single_stream.visual_features import (
     NUM_FREQUENCIES,
@@ -26,6 +26,8 @@ from mm_kptm.vision.modules.single_stream.visual_features import (
     box_dim,
 )
 from mm_kptm.vision.modules.single_stream.vl_bert_embedding import VlBertEmbedding
+from mm_kptm.vision.recipes.from_bert import VL_BERT_START, regions_segment
+from mm_kptm.vision.recipes.vl_bert_extractor import EXTRACTOR, infer_frontends
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -51,6 +53,7 @@ def vl_bert(
     visual_scale: float = 0.0,
     activation: str = "gelu",
     dropout: float = 0.1,
+    attention_dropout: float | None = None,
 ) -> SingleStream:
     """The encoder of Su et al. (2020, figure 1); the defaults are VL-BERT-base on precomputed features.
 
@@ -92,7 +95,9 @@ def vl_bert(
     layers = (
         bert_layer(dim, num_heads, ffn_dim=ffn_dim, activation=activation, dropout=dropout) for _ in range(num_layers)
     )
-    return _fresh(SingleStream(embed, layers, Pooler(dim) if with_pooler else nn.Identity(), dim=dim))
+    encoder = _fresh(SingleStream(embed, layers, Pooler(dim) if with_pooler else nn.Identity(), dim=dim))
+    set_attention_dropout(encoder, attention_dropout)
+    return encoder
 
 
 def masked_region_classes(encoder: SingleStream, *, num_classes: int = 1601) -> Classifier:
@@ -138,6 +143,8 @@ _REFUSED = {
     "NETWORK.BLIND": (False, "the image is not read at all"),
     "NETWORK.NO_GROUNDING": (False, "words do not carry the regions that they name"),
     "NETWORK.NO_OBJ_ATTENTION": (False, "text and regions do not read each other"),
+    "NETWORK.ANSWER_FIRST": (False, "the answer stands before the question"),
+    "NETWORK.QA_ONE_SENT": (False, "question and answer are one segment"),
     "NETWORK.IMAGE_SEMANTIC": (False, "regions carry the embedding of their class"),
     "NETWORK.VLBERT.visual_ln": (True, "region vectors are scaled by one number in place of a norm"),
     "NETWORK.VLBERT.obj_pos_id_relative": (True, "regions have positions of their own"),
@@ -147,8 +154,8 @@ _REFUSED = {
 
 
 def _read_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    if "NETWORK" not in config:
-        return {}
+    if "NETWORK" not in config:  # a start from BERT, which has fewer segments
+        return _sizes({name: value for name, value in config.items() if name != "type_vocab_size"})
     for field, (built, meaning) in _REFUSED.items():
         value: Any = config
         for part in field.split("."):
@@ -166,13 +173,18 @@ def _read_config(config: Mapping[str, Any]) -> dict[str, Any]:
         )
     network = config["NETWORK"].get("VLBERT", {})
     check_fields("vl-bert", network, {name: can for name, can in STANDARD.items() if name not in BERT_FIELDS})
-    sizes = {ours: network[theirs] for theirs, ours in BERT_FIELDS.items() if theirs in network}
+    sizes = _sizes(network)
     sizes |= {ours: network[ours] for ours in ("with_pooler",) if ours in network}
     if "visual_size" in network:
         sizes["visual_dim"] = network["visual_size"]
     if "position_padding_idx" in network:
         sizes["position_offset"] = network["position_padding_idx"] + 1
     return sizes
+
+
+def _sizes(fields: Mapping[str, Any]) -> dict[str, Any]:
+    names = {**BERT_FIELDS, "attention_probs_dropout_prob": "attention_dropout"}
+    return {ours: fields[theirs] for theirs, ours in names.items() if theirs in fields}
 
 
 def _infer_sizes(tensors: Mapping[str, Tensor], sizes: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,73 +200,6 @@ def _infer_sizes(tensors: Mapping[str, Tensor], sizes: Mapping[str, Any]) -> dic
     }
 
 
-def _infer_frontends(translation: TranslatedState, config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The sizes of the ResNet of a checkpoint that was trained end to end."""
-    stem = translation.tensors.get("frontends.rois.body.conv1.weight")
-    if stem is None:
-        return {}
-    network = config.get("NETWORK", {})
-    blocks = sum(name.startswith("frontends.rois.body.layer3.") for name in translation.tensors if "bn3.weight" in name)
-    layers = depth_of(blocks)
-    if layers is None:
-        raise UserError(
-            f"the third stage of this ResNet has {blocks} bottleneck blocks, but those of 50, 101 and 152 layers have "
-            "6, 23 and 36; shallower ones make 512 features, of which no released model was made"
-        )
-    if network.get("OUTPUT_CONV5", False):
-        raise UserError(
-            "the configuration sets NETWORK.OUTPUT_CONV5 to True, with which a second res5 reads the whole map; "
-            "vl-bert is built with False, as all released models are"
-        )
-    frozen = list(network.get("IMAGE_FROZEN_BACKBONE_STAGES", (1, 2)))
-    if sorted(frozen) != list(range(1, len(frozen) + 1)) or len(frozen) > 4:
-        raise UserError(
-            f"the configuration sets NETWORK.IMAGE_FROZEN_BACKBONE_STAGES to {frozen}, but the stages that are not "
-            "trained are the first ones, such as [1, 2]"
-        )
-    return {
-        "rois": {
-            "layers": layers,
-            "width": stem.shape[0],
-            "stride_in_1x1": bool(network.get("IMAGE_STRIDE_IN_1x1", True)),
-            "dilated": bool(network.get("IMAGE_C5_DILATED", True)),
-            "frozen": len(frozen),
-            "freeze_batch_norm": bool(network.get("IMAGE_FROZEN_BN", True)),
-        }
-    }
-
-
-def _stages(theirs: str, ours: str) -> tuple[Rule, ...]:
-    """Residual blocks below a prefix; norms in evaluation read no count of batches."""
-    counted = "their norms are used in evaluation mode, which reads no count of batches"
-    return (
-        Drop(f"{theirs}.{{i}}.{{part}}.num_batches_tracked", because=counted),
-        Drop(f"{theirs}.{{i}}.downsample.1.num_batches_tracked", because=counted),
-        Rename(f"{theirs}.{{i}}.{{part}}.{{leaf}}", f"{ours}.{{i}}.{{part}}.{{leaf}}"),
-        Rename(f"{theirs}.{{i}}.downsample.{{k}}.{{leaf}}", f"{ours}.{{i}}.downsample.{{k}}.{{leaf}}"),
-    )
-
-
-_RESNET = "image_feature_extractor"
-_EXTRACTOR = (
-    Drop(f"{_RESNET}.backbone.bn1.num_batches_tracked", because="norms in evaluation mode read no count of batches"),
-    Rename(f"{_RESNET}.backbone.{{part}}.{{leaf}}", "frontends.rois.body.{part}.{leaf}"),
-    *(
-        rule
-        for stage in ("layer1", "layer2", "layer3")
-        for rule in _stages(f"{_RESNET}.backbone.{stage}", f"frontends.rois.body.{stage}")
-    ),
-    *_stages(f"{_RESNET}.roi_head_feature_extractor", "frontends.rois.res5"),
-    Same(f"{_RESNET}.head.0.{{i}}.{{part}}.{{leaf}}", f"{_RESNET}.roi_head_feature_extractor.{{i}}.{{part}}.{{leaf}}"),
-    Same(
-        f"{_RESNET}.head.0.{{i}}.downsample.{{k}}.{{leaf}}",
-        f"{_RESNET}.roi_head_feature_extractor.{{i}}.downsample.{{k}}.{{leaf}}",
-    ),
-    *drop_prefix(
-        f"{_RESNET}.regularizing_predictor",
-        because="classes of objects from crops are an auxiliary loss that the released models were trained without",
-    ),
-)
 _EMBED = "encoder.embed"
 
 VL_BERT_BASE = Recipe(
@@ -273,7 +218,8 @@ VL_BERT_BASE = Recipe(
         "vcr": vcr,
         "region-objects": region_objects,
     },
-    objectives=("masked-tokens", "masked-region-classes"),
+    objectives=("vl-bert-pretraining",),
+    pretraining_heads=("masked-tokens", "masked-region-classes"),
     weights=(
         Rename("vlbert.word_embeddings.weight", f"{_EMBED}.text.word.weight"),
         Rename("vlbert.position_embeddings.weight", f"{_EMBED}.text.position.weight"),
@@ -304,13 +250,19 @@ VL_BERT_BASE = Recipe(
         Rename("final_mlp.1.{leaf}", "heads.vcr.{leaf}"),
         Rename("cnn_loss_reg.0.dense.{leaf}", "heads.region-objects.transform.dense.{leaf}"),
         Rename("cnn_loss_reg.2.{leaf}", "heads.region-objects.out.{leaf}"),
-        *_EXTRACTOR,
+        *EXTRACTOR,
+        *VL_BERT_START,
     ),
+    convert_state=regions_segment,
     read_config=_read_config,
     infer_from_shapes={"visual_dim": (f"{_EMBED}.regions.project.weight", 0)},
     infer_sizes=_infer_sizes,
-    infer_frontends=_infer_frontends,
+    infer_frontends=infer_frontends,
     frontends={"rois": {}},
+    head_starts={
+        "vqa-at-mask": head_rows("masked-tokens", "transform."),
+        "grounding": head_rows("masked-region-classes", "transform."),
+    },
     text=TextFormat(answer_slot="mask-part"),
     notes=(
         "the released features carry the whole image as region 0: give whole_image='first' for such; by default it is "
@@ -321,7 +273,7 @@ VL_BERT_BASE = Recipe(
         "the published learning rate is per sample: multiply it by the examples of a step, 1e-7 by 256 and so on",
         "the ResNet of a checkpoint that was trained end to end is built with frontends=['rois'], and reads pixels and "
         "boxes; without it the ResNet stays behind; region_dim=0 takes finished vectors",
-        "VCR's masks of objects inside their boxes are not read: a crop is of the whole box",
+        "a checkpoint of BERT is a start: load its folder with fresh=['encoder.embed.'], and the heads that it lacks",
     ),
 )
 

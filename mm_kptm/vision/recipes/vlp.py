@@ -8,11 +8,12 @@ from torch import Tensor, nn
 
 from mm_kptm.errors import UserError
 from mm_kptm.models.single import SingleStream
+from mm_kptm.nn.attention import set_attention_dropout
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Pooler, TiedVocabulary
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
-from mm_kptm.recipes.bert import BERT_FIELDS, embedding_rules, layer_rules, vocabulary_rules
+from mm_kptm.recipes.bert import BERT_FIELDS, NORM_AND_ATTENTION, embedding_rules, layer_rules, vocabulary_rules
 from mm_kptm.recipes.bert import masked_tokens as bert_masked_tokens
 from mm_kptm.systems.norm_eps import takes_norm_eps
 from mm_kptm.systems.recipe import Recipe
@@ -24,6 +25,7 @@ from mm_kptm.vision.modules.single_stream.vlp_embedding import (
     VlpEmbeddingWithVisibleMasks,
     VlpRegionProjection,
 )
+from mm_kptm.vision.recipes.from_bert import vlp_segments
 
 M = TypeVar("M", bound=nn.Module)
 _EPS = 1e-5
@@ -45,6 +47,7 @@ def vlp(
     attends_to_masked_regions: bool = False,
     activation: str = "gelu",
     dropout: float = 0.1,
+    attention_dropout: float | None = None,
 ) -> SingleStream:
     """The encoder of Zhou et al. (2020, figure 2); the defaults are the released one, cased.
 
@@ -61,7 +64,9 @@ def vlp(
         for _ in range(num_layers)
     )
     embed = (VlpEmbeddingWithVisibleMasks if attends_to_masked_regions else VlpEmbedding)(text, regions)
-    return _fresh(SingleStream(embed, layers, Pooler(dim), dim=dim))
+    encoder = _fresh(SingleStream(embed, layers, Pooler(dim), dim=dim))
+    set_attention_dropout(encoder, attention_dropout)
+    return encoder
 
 
 def masked_tokens(encoder: SingleStream) -> TiedVocabulary:
@@ -112,7 +117,8 @@ VLP_BASE = Recipe(
     model_types=("bert",),
     reads=frozenset({"text", "regions"}),
     heads={"masked-tokens": masked_tokens, "fused-answers": fused_answers},
-    objectives=("masked-tokens",),
+    objectives=("vlp-pretraining",),
+    pretraining_heads=("masked-tokens",),
     weights=(
         *embedding_rules("bert.embeddings", "encoder.embed.text"),
         *layer_rules("bert.encoder.layer.{i}", "encoder.layers.{i}"),
@@ -125,13 +131,14 @@ VLP_BASE = Recipe(
         Rename("ans_classifier.0.{leaf}", "heads.fused-answers.up_proj.{leaf}"),
         Rename("ans_classifier.2.{leaf}", "heads.fused-answers.out.{leaf}"),
     ),
-    config_keys=BERT_FIELDS,
+    config_keys=BERT_FIELDS | NORM_AND_ATTENTION,
     read_config=_read_config,
     infer_from_shapes={
         "region_dim": ("encoder.embed.regions.feature.weight", 1),
         "num_segments": ("encoder.embed.text.segment.weight", 0),
     },
     infer_sizes=_infer_sizes,
+    convert_state=vlp_segments,
     text=TextFormat(image_first=True),
     notes=(
         "a text is written as [CLS] [SEP] words [SEP]; its image comes to stand behind [CLS]",
@@ -139,5 +146,7 @@ VLP_BASE = Recipe(
         "word and visibility mm_kptm.nn.visibility.Prefix over the first two tokens",
         "the six numbers of a box are fractions of the largest corner among the boxes of the image, not of its size",
         "norms have eps 1e-5 where BERT has 1e-12",
+        "a checkpoint of BERT or UniLM is a start: load its folder with fresh=['encoder.embed.regions.']; two segments "
+        "become six",
     ),
 )

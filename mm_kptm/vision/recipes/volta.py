@@ -26,6 +26,7 @@ from mm_kptm.vision.modules.two_stream.sublayer_schedule import joined, side_by_
 from mm_kptm.vision.modules.two_stream.volta_embeddings import volta_embedding
 from mm_kptm.vision.modules.two_stream.volta_vl_bert_embedding import VoltaVlBertEmbedding
 from mm_kptm.vision.objectives.region_targets import target_widths
+from mm_kptm.vision.recipes.from_bert import volta_layers
 from mm_kptm.vision.recipes.volta_layout import FIELDS, OURS, Published, read_config, weights_of
 
 M = TypeVar("M", bound=nn.Module)
@@ -200,11 +201,14 @@ def _recipe(embedding: str, schedule: str, *, of: str, **sizes: Any) -> Recipe:
         sizes={"embedding": embedding, "schedule": schedule, **sizes},
         config_keys=FIELDS,
         read_config=partial(read_config, model=Published(embedding, f"volta-{embedding}")),
+        convert_state=partial(volta_layers, schedule=schedule, num_segments=sizes.get("num_segments", 2)),
         infer_from_shapes={"region_dim": region_shape, "vocab_size": ("encoder.embed.text.word.weight", 0)},
         notes=(
             "the controlled form is not the original: boxes are 5 numbers, the whole image stands before the regions, "
             "and both streams are pooled",
             "the published label of a pair is 0 where it matches; image-text-matching has 1 there, as all systems here",
+            "a checkpoint of BERT is a start: load its folder with fresh=['encoder.', 'heads.']; its layers become "
+            "those sub-layers in which the text reads itself",
             "a fine-tuned file has one head under the number of its task: name the head that is meant, as in "
             "heads=['nlvr2']",
             *(VL_BERT_NOTES if embedding == "vl-bert" else ()),

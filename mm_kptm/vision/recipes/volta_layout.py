@@ -12,6 +12,7 @@ from mm_kptm.systems.rules import Drop, OneOf, Rename, Rule, Same
 from mm_kptm.vision.modules.two_stream.gated_sublayers import own_sizes_in
 from mm_kptm.vision.modules.two_stream.sublayer_schedule import schedule_in
 from mm_kptm.vision.objectives.region_targets import TARGETS
+from mm_kptm.vision.recipes.from_bert import NEVER_READ
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ def read_config(config: Mapping[str, Any], *, model: Published) -> dict[str, Any
             f"this configuration has image_embeddings {other}, but {model.recipe} was asked for; load it as "
             f"volta-{other}"
         )
-    if (place := config.get("add_global_imgfeat", model.place)) != model.place:
+    place = config.get("add_global_imgfeat", None if "image_embeddings" in config else model.place)
+    if place != model.place:
         where = "no whole image" if model.place is None else f"the whole image {model.place}"
         raise _refuse(f"add_global_imgfeat {place}", f"{model.recipe} has {where}")
     if (fusion := config.get("fusion_method", "mul")) in ("none", "vl-bert_vqa"):
@@ -64,6 +66,8 @@ def read_config(config: Mapping[str, Any], *, model: Published) -> dict[str, Any
     if config.get("fixed_layers"):
         raise _refuse(f"fixed_layers {config['fixed_layers']}", "leave these layers out of the optimiser")
     sizes: dict[str, Any] = {}
+    if model.embedding == "vl-bert" and "image_embeddings" not in config:
+        sizes["num_segments"] = 3  # a start from BERT, which has two
     if model.roberta and config.get("pad_token_id") is not None:
         sizes["position_offset"] = config["pad_token_id"] + 1
     if (schedule := schedule_in(config)) is not None:
@@ -174,6 +178,7 @@ def weights_of(embedding: str, *, segments: str = "token_type_embeddings") -> tu
             for number, target in enumerate(TARGETS)
         ),
         *_task_rules(),
+        *NEVER_READ,
     )
 
 

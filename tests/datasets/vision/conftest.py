@@ -27,7 +27,7 @@ def vocabulary(tmp_path: Path) -> Path:
 def regions(tmp_path: Path) -> Callable[[Iterable[str]], Path]:
     """Writes a store of images of these names; image n has 2 + n % 3 regions that lie side by side."""
 
-    def write(names: Iterable[str], *, objects: bool = False) -> Path:
+    def write(names: Iterable[str], *, objects: bool = False, classes: int = 0) -> Path:
         rng = np.random.default_rng(0)
         images = []
         for number, name in enumerate(names):
@@ -36,7 +36,10 @@ def regions(tmp_path: Path) -> Callable[[Iterable[str]], Path]:
             boxes = np.stack([edges[:-1], np.zeros(count), edges[1:], np.full(count, 50.0)], axis=1)
             named = tuple(("cat", "dog", "man", "hat")[at % 4] for at in range(count)) if objects else None
             features = rng.normal(size=(count, 8)).astype(np.float32)
-            images.append(Detections(name, features, boxes.astype(np.float32), (100, 50), object_names=named))
+            said = {}
+            if classes:
+                said = {"class_probs": rng.dirichlet(np.ones(classes), count), "confidences": rng.random(count)}
+            images.append(Detections(name, features, boxes.astype(np.float32), (100, 50), object_names=named, **said))
         shutil.rmtree(tmp_path / "regions", ignore_errors=True)
         write_store(tmp_path / "regions", images)
         return tmp_path / "regions"

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 
 from mm_kptm import config
 from mm_kptm.data.sampler import seeded
@@ -10,10 +11,12 @@ from mm_kptm.datasets.protocol import DataRequest
 from mm_kptm.datasets.vision.captioning import captioning, check_captions
 from mm_kptm.datasets.vision.coco_flickr30k import KarpathyData
 from mm_kptm.errors import UserError
+from mm_kptm.experiment.build import build
 from mm_kptm.experiment.predict import submit
 from mm_kptm.experiment.run import evaluate, train
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.systems.discovery import find
+from mm_kptm.vision.features.store import RegionStore
 from tests.datasets.vision.conftest import SIZES
 
 SPLITS = ("train", "restval", "val", "test")
@@ -50,10 +53,7 @@ def experiment(folder, recipe, **data):
             "beam_size": 2,
             **data,
         },
-        "encoder": {
-            "recipe": recipe,
-            "sizes": {**SIZES, **({"num_region_classes": 0} if recipe == "vlp-base" else {})},
-        },
+        "encoder": {"recipe": recipe, "sizes": SIZES},
         "train": {"steps": 2, "batch_size": 4},
         "out": str(folder / "runs"),
     }
@@ -72,6 +72,28 @@ def test_an_experiment_file_trains_scores_and_submits(recipe, tags, tmp_path, im
     assert {"bleu-1", "bleu-4", "rouge-l", "cider", "cider-d", "loss"} <= found.keys()
     (path,) = submit(settings.folder, split="test")
     assert {entry["image_id"] for entry in json.loads(path.read_text())} == {43, 47}
+
+
+@pytest.mark.parametrize("classes", [0, 5])
+def test_vlp_reads_what_a_detector_said_where_it_is_stored(classes, tmp_path, images, vocabulary, regions):
+    """The geometry of its regions holds the distribution over classes and the confidence (Zhou et al. 2020)."""
+    regions(images, classes=classes)
+    built = train(experiment(tmp_path, "vlp-base"), tmp_path / "run", progress=False)
+    assert built.system.encoder.embed.regions.num_classes == classes
+    read = built.source("train").batch([0], seeded(0)).targets.inputs.regions
+    if classes:
+        stored = RegionStore(tmp_path / "regions").columns["confidences"]
+        assert read.classes.shape == (2, classes) and read.objects.confidence.tolist() == stored[:2].tolist()
+        assert torch.equal(read.objects.ids, read.classes[:, 1:].argmax(1))
+    else:
+        assert read.classes is None and read.objects is None
+    assert evaluate(tmp_path / "run", "dev")["n"] == 2
+
+
+def test_others_do_not_read_classes_from_the_disk(tmp_path, images, vocabulary, regions):
+    regions(images, classes=5)
+    built = build(experiment(tmp_path, "oscar-base"))
+    assert built.source("train").batch([0], seeded(0)).targets.inputs.regions.classes is None
 
 
 def test_tags_stand_behind_the_longest_caption(tmp_path, images, vocabulary, regions):

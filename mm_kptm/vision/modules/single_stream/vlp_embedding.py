@@ -56,7 +56,10 @@ def region_geometry(regions: Regions) -> Tensor:
         return regions.geometry
     if regions.classes is None or regions.objects is None:
         missing = "distribution over classes" if regions.classes is None else "confidence in its objects"
-        raise UserError(f"this model reads where regions lie together with the detector's {missing}, but there is none")
+        raise UserError(
+            f"this model reads where regions lie together with the detector's {missing}, but there is none; give "
+            "features with class_probs, or build it with num_region_classes=0"
+        )
     classes = F.layer_norm(regions.classes, regions.classes.shape[1:], eps=_EPS)
     return torch.cat([box_geometry(regions), classes.to(regions.boxes.dtype)], dim=1)
 
