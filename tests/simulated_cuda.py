@@ -32,6 +32,7 @@ class SimulatedCuda(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]  # of torch
         self.operators: list[str] = []
         self.reads: list[str] = []
+        self.bytes_sent = 0  #: of tensors that were copied to the device
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -42,6 +43,8 @@ class SimulatedCuda(TorchDispatchMode):
             with unset_fake_temporarily():
                 return func(*args, **kwargs)
         name = func.overloadpacket.__name__
+        if not there:
+            self.bytes_sent += sum(x.nbytes for x in given)
         self.operators.append(name)
         boolean = name in ("index", "index_put", "index_put_") and any(
             isinstance(x, Tensor) and x.dtype == torch.bool for x in args[1]

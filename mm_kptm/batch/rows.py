@@ -15,6 +15,8 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
+NARROWED_FROM = 256  #: integers for which a second kernel on the device costs less than the bytes
+
 
 class Movable:
     """Frozen dataclass whose tensors, nested ones included, move between devices together."""
@@ -29,17 +31,29 @@ class Movable:
 
 
 def copied(host: Tensor, device: torch.device | str) -> Tensor:
-    """A tensor of the host on ``device``, without waiting for it.
+    """A tensor of the host on ``device``, without waiting for it; integers go there :func:`narrowed`, and are widened.
 
     Integers and truth values, of which row numbers are made, are remembered: :func:`on_host` gives them back.
     """
     device = torch.device(device)
     if device.type == "cpu":
         return host
-    there = (host.pin_memory() if torch.cuda.is_available() else host).to(device, non_blocking=True)
+    sent = narrowed(host)
+    there = (sent.pin_memory() if torch.cuda.is_available() else sent).to(device, non_blocking=True).to(host.dtype)
     if not host.dtype.is_floating_point:
         there.on_host = host  # type: ignore[attr-defined]  # an attribute of this object alone
     return there
+
+
+def narrowed(numbers: Tensor) -> Tensor:
+    """Many integers in the 16 or 32 bits that hold them; fewer than :data:`NARROWED_FROM`, and others, as they are."""
+    if numbers.dtype != torch.long or numbers.numel() < NARROWED_FROM:
+        return numbers
+    low, high = (int(bound) for bound in numbers.aminmax())
+    for kind in (torch.int16, torch.int32):
+        if torch.iinfo(kind).min <= low and high <= torch.iinfo(kind).max:
+            return numbers.to(kind)
+    return numbers
 
 
 def tensors_of(value: object) -> Iterator[Tensor]:

@@ -6,7 +6,7 @@ Shapes: B sequences, T token rows, R region rows, F region features, N and M pad
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -164,6 +164,15 @@ class Regions(InputStream):
     def num_sequences(self) -> int:
         """Number of images."""
         return len(self.layout)
+
+    def widened(self, dtype: torch.dtype) -> Regions:
+        """The same regions with columns that are stored as float16 in ``dtype``, in which a model computes."""
+        halves = {
+            name: column.to(dtype)
+            for name in ("features", "classes", "whole_image")
+            if (column := getattr(self, name)) is not None and column.dtype == torch.float16 != dtype
+        }
+        return replace(self, **halves) if halves else self
 
 
 @dataclass(frozen=True, eq=False)

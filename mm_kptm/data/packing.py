@@ -6,7 +6,7 @@ Shapes: S sequences, R rows of all of them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -74,6 +74,27 @@ class Packed:
         wide = np.zeros((len(lengths), width), np.float32)
         wide[np.repeat(np.arange(len(lengths)), lengths), columns[places]] = 1 if worth is None else columns[worth]
         return wide
+
+
+@dataclass(frozen=True, eq=False)
+class PackedTexts(Packed):
+    """Texts whose positions count from 0, with columns of whole texts; what follows from these is made when it is read.
+
+    >>> texts = PackedTexts(np.array([0, 2, 3]), {"ids": np.array([7, 8, 9])}, {"language": np.array([4, 5])})
+    >>> {name: column.tolist() for name, column in texts.take([1, 0])[0].items()}
+    {'ids': [9, 7, 8], 'positions': [0, 0, 1], 'language': [5, 4, 4]}
+    """
+
+    of_texts: Columns = field(default_factory=dict)  #: each [S]
+
+    def take(self, sequences: ArrayLike) -> tuple[dict[str, NDArray[np.generic]], tuple[int, ...]]:
+        """As :meth:`Packed.take`, with ``positions`` and the columns of texts by row."""
+        chosen = np.asarray(sequences, dtype=np.int64)
+        columns, lengths = super().take(chosen)
+        ends = np.cumsum(lengths, dtype=np.int64)
+        total = int(ends[-1]) if len(ends) else 0
+        columns["positions"] = np.arange(total) - np.repeat(ends - lengths, lengths)
+        return columns | {name: np.repeat(column[chosen], lengths) for name, column in self.of_texts.items()}, lengths
 
 
 def gather(offsets: NDArray[np.int64], sequences: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

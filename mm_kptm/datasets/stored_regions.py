@@ -53,18 +53,18 @@ class StoredRegions:
         return self.store.lengths
 
     def regions(self, images: IntArray) -> Regions:
-        """Read from disk, and as float32 from here on."""
+        """Read from disk; features and distributions over classes stay float16 until the model reads them."""
         rows, lengths = gather(self.store.offsets, images)
         wanted = {CLASSES, CONFIDENCES, *DETECTED} & self.store.columns.keys() if self.detections else ()
         columns = {name: torch.from_numpy(self.store.columns[name][rows]) for name in wanted}
         features = torch.zeros(len(rows), 0)
         if not self.boxes_alone:
-            features = torch.from_numpy(self.store.features[rows]).float()
+            features = torch.from_numpy(self.store.features[rows])
         return Regions(
             features=features,
             boxes=torch.from_numpy(self.store.boxes[rows]),
             layout=SequenceLayout(tuple(lengths.tolist())),
-            classes=columns[CLASSES].float() if CLASSES in columns else None,
+            classes=columns.get(CLASSES),
             objects=_detected(columns, "object") or _best_object(columns),
             attributes=_detected(columns, "attribute"),
         )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -28,3 +29,14 @@ def one_by_one(read: Callable[[Path], Iterable[T]]) -> Callable[[Path], Iterable
         return functools.partial(one_by_one(given.func), *given.args, **given.keywords)
     found: Callable[[Path], Iterable[T]] = getattr(read, "__wrapped__", read)
     return found
+
+
+@dataclass(frozen=True)
+class OneByOne(Generic[T]):
+    """A :func:`collected` reader that gives one example at a time, and can be sent to another process."""
+
+    read: Callable[..., Iterable[T]]  #: of a module
+
+    def __call__(self, path: Path) -> Iterable[T]:
+        """The examples of a file."""
+        return one_by_one(self.read)(path)

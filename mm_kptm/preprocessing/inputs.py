@@ -90,7 +90,7 @@ class InputSource:
         texts: columns ``ids`` and ``positions``; optionally ``segments``, ``languages``, ``words`` and ``branches``
             of sentence trees, and ``entities`` of linked tokens.
         pictures: image source; None for texts alone.
-        about: image of every text, [S].
+        about: image of every text, in integers of any size, [S].
         entities: vectors by the ids of the ``entities`` column; id 0 is no entity, [N, E].
         base: knowledge base of those entities; linked tokens are then mentions with one candidate, instead of
             entities on the token grid.
@@ -101,7 +101,7 @@ class InputSource:
 
     texts: Packed
     pictures: RegionProvider | None = None
-    about: IntArray | None = None
+    about: NDArray[np.integer] | None = None
     entities: Tensor | None = None
     base: str | None = None
     labels: Mapping[str, IntArray] = field(default_factory=dict)
@@ -119,12 +119,20 @@ class InputSource:
         image = self._picture_of[index]
         return rows + int(self.pictures.lengths[image]) + (0 if self.tags is None else int(self.tags.lengths[image]))
 
+    @property
+    def lengths(self) -> NDArray[np.integer]:
+        """Number of tokens and regions of every text, [S]."""
+        if self.pictures is None:
+            return self.texts.lengths
+        shown = self.pictures.lengths + (0 if self.tags is None else self.tags.lengths)
+        return self.texts.lengths + shown[self._picture_of]
+
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Inputs:
         """Collate texts with their images; nothing is sampled."""
         chosen = np.asarray(indices, dtype=np.int64)
         if self.pictures is None:
             return self._with_facts(Inputs(text=tokens(self.texts, chosen)), chosen)
-        return self.with_images(chosen, self._picture_of[chosen])
+        return self.with_images(chosen, self._picture_of[chosen].astype(np.int64, copy=False))
 
     def with_images(self, texts: IntArray, images: IntArray) -> Inputs:
         """Collate texts with other images than their own."""
@@ -168,7 +176,7 @@ class InputSource:
         return inputs.with_streams(entities=Entities(self.entities[numbers], linked=numbers > 0, ids=numbers - 1))
 
     @cached_property
-    def _picture_of(self) -> IntArray:
+    def _picture_of(self) -> NDArray[np.integer]:
         return np.arange(len(self.texts)) if self.about is None else self.about
 
 

@@ -101,7 +101,13 @@ class System(nn.Module):
         __call__ = forward
 
     def read_raw(self, inputs: Inputs) -> Inputs:
-        """The inputs with raw streams, such as pixels, turned into those that the encoder reads; others stay."""
+        """The inputs with raw streams, such as pixels, turned into those that the encoder reads; others stay.
+
+        Features of regions that are stored as float16 get the type of the weights here, on the device.
+        """
+        regions, weight = inputs.regions, next(self.parameters(), None)
+        if regions is not None and weight is not None and (wide := regions.widened(weight.dtype)) is not regions:
+            inputs = inputs.with_streams(regions=wide)
         for frontend in self.frontends.values():
             inputs = frontend(inputs)
         return inputs

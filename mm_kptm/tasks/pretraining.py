@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from mm_kptm.batch import Inputs
 from mm_kptm.objectives.mixture import MixtureBatch, Objective, required_heads
-from mm_kptm.train.protocol import Source
+from mm_kptm.train.protocol import Source, lengths_of
 
 
 class BatchPreparer(Protocol):
@@ -36,6 +38,11 @@ class ObjectiveSource:
     def length(self, index: int) -> int:
         """Length of the inputs."""
         return self.inputs.length(index)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Length of every input."""
+        return lengths_of(self.inputs)
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> MixtureBatch:
         """The prepared batch of the given indices."""
@@ -64,6 +71,11 @@ class SourcesOfObjectives:
     def length(self, index: int) -> int:
         """Length of the longest of its inputs."""
         return max(inputs.length(index % len(inputs)) for inputs in self.inputs.values())
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Length of the longest of the inputs of every example."""
+        return np.maximum.reduce([np.resize(lengths_of(inputs), len(self)) for inputs in self.inputs.values()])
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> MixtureBatch:
         """A batch of every objective, drawn in the order of their names."""
@@ -94,6 +106,11 @@ class Repeated:
         """Length of the inputs."""
         return self.inputs.length(index % len(self.inputs))
 
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Length of the inputs of every example."""
+        return np.resize(lengths_of(self.inputs), self.count)
+
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Inputs:
         """The inputs of the given indices, modulo their number."""
         return self.inputs.batch([index % len(self.inputs) for index in indices], generator)
@@ -123,6 +140,11 @@ class OneAStep:
         """Length in the source."""
         return self.source.length(index)
 
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Length of every example in the source."""
+        return lengths_of(self.source)
+
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> MixtureBatch:
         """The batches of all objectives."""
         return self.source.batch(indices, generator)
@@ -147,6 +169,11 @@ class Scaled:
     def length(self, index: int) -> int:
         """Length in the source."""
         return self.source.length(index)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Length of every example in the source."""
+        return lengths_of(self.source)
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> MixtureBatch:
         """The batch of the source with the factor."""

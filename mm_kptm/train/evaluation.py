@@ -15,7 +15,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.train.loading import Copies, Loader
 from mm_kptm.train.parallel.processes import all_gather_object, rank_and_world_size
 from mm_kptm.train.precision import Precision, autocast
-from mm_kptm.train.protocol import BatchT, Source, Trainable, module_of
+from mm_kptm.train.protocol import BatchT, Source, Trainable, lengths_of, module_of
 
 Numbered = tuple[int, tuple[int, ...]]  #: index of a batch and of its examples
 
@@ -69,7 +69,7 @@ def evaluate(
     if not len(source):
         raise UserError("there is no example to evaluate on; a source of at least one is needed")
     device = next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
-    orders = shard_batches(in_order([source.length(i) for i in range(len(source))], batch_size, max_tokens))
+    orders = shard_batches(in_order(lengths_of(source).tolist(), batch_size, max_tokens))
     made = (loader or loader_of(source, seed=seed, num_workers=0))(orders)
     send = Copies(device)
     mine: dict[str, list[Tensor]] = {}

@@ -17,7 +17,6 @@ from functools import partial
 from pathlib import Path
 from typing import Generic
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,7 +38,7 @@ from mm_kptm.train.parallel.protocol import accelerator_for, parallel_for, paral
 from mm_kptm.train.precision import check_scale, float32_hint, grad_scaler, matmul_precision
 from mm_kptm.train.preemption import Preemption
 from mm_kptm.train.profiling import profiled
-from mm_kptm.train.protocol import AfterEvaluation, AfterStep, BatchT, Source, Trainable, module_of
+from mm_kptm.train.protocol import AfterEvaluation, AfterStep, BatchT, Source, Trainable, lengths_of, module_of
 from mm_kptm.train.settings import TrainSettings
 from mm_kptm.train.step import BatchBuilder, StepPlan, seed_generators
 from mm_kptm.train.throughput import Throughput
@@ -105,7 +104,7 @@ def fit(
 def sampler_for(source: Source[BatchT], settings: TrainSettings) -> Sampler:
     """Build the sampler of a run on ``source``; its ``num_batches`` converts epochs to steps."""
     return Sampler(
-        np.fromiter((source.length(i) for i in range(len(source))), np.int64, len(source)),
+        lengths_of(source),
         batch_size=settings.batch_size,
         max_tokens=settings.max_tokens,
         seed=settings.seed,

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol, Self, runtime_checkable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from typing_extensions import TypeVar
 
@@ -50,6 +52,22 @@ class Source(Protocol[BatchGiven]):
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> BatchGiven:
         """Collate these examples in this order; all randomness comes from ``generator``."""
+
+
+@runtime_checkable
+class KnownLengths(Protocol):
+    """Source whose lengths are asked for all at once, without a call for each of millions of examples."""
+
+    @property
+    def lengths(self) -> NDArray[np.integer]:
+        """Length of every example, [number of examples]."""
+
+
+def lengths_of(source: Source[Any]) -> NDArray[np.int64]:
+    """The length of every example of a source."""
+    if isinstance(source, KnownLengths):
+        return np.asarray(source.lengths, dtype=np.int64)
+    return np.fromiter((source.length(index) for index in range(len(source))), np.int64, len(source))
 
 
 @runtime_checkable

@@ -1,4 +1,4 @@
-"""`kg evaluate` in several processes says what it says in one; `kg train` is refused there."""
+"""`kg evaluate` and `kg train` in several processes say and write what they do in one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from mm_kptm import cli
-from mm_kptm.knowledge.embedding.embeddings import Embeddings, save_embeddings
+from mm_kptm.knowledge.embedding.embeddings import Embeddings, load_embeddings, save_embeddings
 from tests.train import launching
 
 
@@ -43,6 +43,22 @@ def test_two_processes_rank_as_one_does(tmp_path: Path) -> None:
         found.append(json.loads(first))
     assert found[0] == found[1] and found[0]["filtered"].keys() == {"valid", "test"}
 
-    codes = launching.start(command, 2, str(tmp_path), "kg", "train", "graph", "--out", "new", said=tmp_path / "said")
-    assert codes == [2, 2]
-    assert "kg train runs in one process, but 2 were launched" in "".join(said(tmp_path, "err", 2))
+
+def test_two_processes_train_and_the_first_writes(tmp_path: Path) -> None:
+    """In mapped files, which are removed; ``tests/knowledge/embedding/test_in_processes.py`` compares the vectors."""
+    (tmp_path / "graph.tsv").write_text("".join(f"a{number}\tr\ta{number + 1}\n" for number in range(40)))
+    arguments = ("kg", "train", "graph.tsv", "--out", "new", "--loop", "shared", "--epochs", "1", "--mapped", "--json")
+    codes = launching.start(command, 2, str(tmp_path), *arguments, said=tmp_path / "said")
+    assert codes == [0, 0], said(tmp_path, "err", 2)
+    first, second = said(tmp_path, "out", 2)
+    assert json.loads(first)["filtered"].keys() == {"valid", "test"} and not second
+    assert load_embeddings(tmp_path / "new").entity_vectors.shape[1] == 64
+    assert not (tmp_path / ".new.tables").exists()
+
+
+def test_loops_of_pykeen_run_in_one_process(tmp_path: Path) -> None:
+    (tmp_path / "graph.tsv").write_text("".join(f"a{number}\tr\ta{number + 1}\n" for number in range(40)))
+    arguments = ("kg", "train", "graph.tsv", "--out", "new")
+    assert launching.start(command, 2, str(tmp_path), *arguments, said=tmp_path / "said") == [2, 2]
+    message = "vectors were to be trained in several processes, which pykeen's loop slcwa does not know; train with"
+    assert message in "".join(said(tmp_path, "err", 2))

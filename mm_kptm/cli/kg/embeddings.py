@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +51,9 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     train.add_argument("--seed", type=int, default=0, help="same seed, same vectors (default: 0)")
     train.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     train.add_argument(
+        "--mapped", action="store_true", help="vectors in mapped files beside --out, for more than memory (loop shared)"
+    )
+    train.add_argument(
         "--holdout", type=float, default=0.1, metavar="SHARE", help="of triples without parts, for valid and for test"
     )
     add_json(train)
@@ -74,13 +79,9 @@ def _train(options: argparse.Namespace) -> int:
     from mm_kptm.knowledge.embedding.embeddings import save_embeddings
     from mm_kptm.knowledge.embedding.training import EmbeddingSettings, evaluate_embeddings, train_embeddings
     from mm_kptm.knowledge.graph.splits import open_splits
+    from mm_kptm.train.parallel.processes import is_main_process, process_group
 
     _check_device(options.device)
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise UserError(
-            f"kg train runs in one process, but {os.environ['WORLD_SIZE']} were launched; train without a launcher, "
-            "and rank with `kg evaluate` in several processes"
-        )
     settings = EmbeddingSettings(
         model=options.model,
         dim=options.dim,
@@ -94,14 +95,27 @@ def _train(options: argparse.Namespace) -> int:
         margin=options.margin,
         seed=options.seed,
     )
-    with only_json(options.json):
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    folder = options.out.with_name(f".{options.out.name}.tables") if options.mapped else None
+    with only_json(options.json), process_group() if several else nullcontext():
         graph = open_splits(options.graph, held=options.holdout, seed=options.seed)
-        for part, lost in graph.dropped.items():
-            print(f"{part}: {lost} triples with entities or relations unseen in train are dropped", file=sys.stderr)
-        trained = train_embeddings(graph, settings, device=options.device, progress=sys.stderr.isatty())
-        measured = evaluate_embeddings(trained.scorer, graph)
-        save_embeddings(trained.embeddings, options.out)
-    _print(options, options.out, graph, measured)
+        first = is_main_process()
+        if first:
+            for part, lost in graph.dropped.items():
+                print(f"{part}: {lost} triples with entities or relations unseen in train are dropped", file=sys.stderr)
+        device = f"cuda:{os.environ['LOCAL_RANK']}" if several and options.device == "cuda" else options.device
+        try:
+            trained = train_embeddings(
+                graph, settings, device=device, progress=first and sys.stderr.isatty(), folder=folder
+            )
+            measured = evaluate_embeddings(trained.scorer, graph)
+            if first:
+                save_embeddings(trained.embeddings, options.out)
+        finally:
+            if folder is not None and first:
+                shutil.rmtree(folder, ignore_errors=True)
+    if first:
+        _print(options, options.out, graph, measured)
     return 0
 
 

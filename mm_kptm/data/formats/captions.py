@@ -77,6 +77,13 @@ def read_coco_captions(path: str | Path) -> tuple[Described, ...]:
     return tuple(Described((*names_of(image), number), tuple(captions[number])) for number, image in images.items())
 
 
+def read_coco(path: str | Path, split: str) -> tuple[Described, ...]:
+    """A split of COCO's captions: a file of its own, or its part of Karpathy's file. Errors as of these."""
+    if "annotations" in Record.of(read_json(path), str(path)).values:
+        return read_coco_captions(path)
+    return tuple(one for one in read_karpathy(path) if one.split == split)
+
+
 def read_refcoco(path: str | Path) -> tuple[Pointed, ...]:
     """RefCOCO, RefCOCO+ or RefCOCOg as JSON, every expression of every object.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from mm_kptm.io.records import (
     read_line,
     shown,
 )
-from mm_kptm.io.text_lines import content_suffix, each_line, open_bytes
+from mm_kptm.io.text_lines import compression, content_suffix, each_line, open_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,6 +35,7 @@ LABELS = ("label", "relation", "tags", "types", "answers")  #: keys whose whole 
 LISTS = ("answers", "captions", "words", "tags", "types", "mention", "head", "tail", "box", "sentences")
 _WORDS = ("words", "tags")  #: lists that a cell of text may hold with blanks between
 NO_LABEL = -1  #: the whole number of `datasets` for an example without a label
+_ROWS = 4096  #: of Arrow that are Python objects at once
 _PARQUET, _ARROW_FILE, _ARROW_STREAM = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"  # how such files begin
 
 
@@ -54,6 +56,10 @@ class TableColumns:
 
 class _TextRow(Record):
     """A row whose cells are text, whatever they stand for."""
+
+
+class _ArrowRow(Record):
+    """A row of a table with types, where one text may stand for a list of one."""
 
 
 def each_record_of(path: str | Path, keys: Sequence[str], table: TableColumns = TableColumns()) -> Iterator[Record]:
@@ -99,6 +105,8 @@ def _of_schema(row: Record, keys: Sequence[str], table: TableColumns, names: Map
         value = row.values[column]
         if isinstance(row, _TextRow) and isinstance(value, str) and key in LISTS:
             value = _listed(value, key, row.place)
+        elif isinstance(row, _ArrowRow) and isinstance(value, str) and key in LISTS:
+            value = [value]
         if key in LABELS:
             value = _named(value, table.label_names or tuple(names.get(column, ())), f"{row.place}: {column!r}")
         if value is not None:
@@ -200,33 +208,50 @@ def _shards(folder: Path) -> list[Path]:
     return found
 
 
-def _arrow(path: Path, files: Sequence[Path]) -> tuple[list[Record], Mapping[str, Sequence[str]]]:
-    rows: list[Record] = []
+def _arrow(path: Path, files: Sequence[Path]) -> tuple[Iterator[Record], Mapping[str, Sequence[str]]]:
+    """The rows of Arrow or Parquet files, some at a time, and the names of integer labels by column."""
     names: dict[str, Sequence[str]] = {}
     for file in files:
-        table = _arrow_table(file)
-        names |= _class_names(table.schema)
-        start = len(rows)
-        where = path if len(files) == 1 else file
-        rows += [
-            Record(row, f"{where}, row {number}")
-            for number, row in enumerate(table.to_pylist(), 1 if len(files) > 1 else start + 1)
-        ]
-    return rows, names
+        with _arrow_batches(file) as (schema, _):
+            names |= _class_names(schema)
+    return _arrow_rows(path, files), names
 
 
-def _arrow_table(file: Path) -> pa.Table:
+def _arrow_rows(path: Path, files: Sequence[Path]) -> Iterator[Record]:
+    for file in files:
+        where, number = path if len(files) == 1 else file, 0
+        with _arrow_batches(file) as (_, batches):
+            for batch in batches:
+                for first in range(0, len(batch), _ROWS):
+                    for row in batch.slice(first, _ROWS).to_pylist():
+                        number += 1
+                        yield _ArrowRow(row, f"{where}, row {number}")
+
+
+@contextmanager
+def _arrow_batches(file: Path) -> Iterator[tuple[pa.Schema, Iterator[pa.RecordBatch]]]:
+    """The schema of a file and its batches of rows; a file that is packed is unpacked in memory, others are mapped."""
     import pyarrow as pa
     from pyarrow import ipc, parquet
 
     try:
-        with open_bytes(file) as stream:
-            whole = pa.py_buffer(stream.read())
-        if whole[:4].to_pybytes() == _PARQUET:
-            return parquet.ParquetFile(pa.BufferReader(whole), pre_buffer=False).read(use_threads=False)
-        if whole[:6].to_pybytes() == _ARROW_FILE:
-            return ipc.open_file(whole).read_all()
-        return ipc.open_stream(whole).read_all()
+        if compression(file) is None:
+            source = pa.memory_map(str(file))
+        else:
+            with open_bytes(file) as stream:
+                source = pa.BufferReader(stream.read())
+        with source:
+            head = source.read(len(_ARROW_FILE))
+            source.seek(0)
+            if head.startswith(_PARQUET):
+                whole = parquet.ParquetFile(source, pre_buffer=False)
+                yield whole.schema_arrow, whole.iter_batches(_ROWS, use_threads=False)
+            elif head.startswith(_ARROW_FILE):
+                opened = ipc.open_file(source)
+                yield opened.schema, (opened.get_batch(number) for number in range(opened.num_record_batches))
+            else:
+                batches = ipc.open_stream(source)
+                yield batches.schema, iter(batches)
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{file} is no whole Parquet or Arrow file: {error}") from None
 

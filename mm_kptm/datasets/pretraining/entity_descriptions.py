@@ -10,13 +10,14 @@ from typing import Literal
 
 from mm_kptm.batch import Inputs
 from mm_kptm.crosslingual.objectives.entity_definition import DESCRIBED_MENTIONS, DESCRIBED_OBJECTS
+from mm_kptm.data.formats.arrow_folders import each_cells
 from mm_kptm.data.formats.mentions import span
 from mm_kptm.data.packing import Packed
 from mm_kptm.data.tokenizers.protocol import Tokenizer, framed
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import SplitFiles, check_mask_rate, fingerprints
 from mm_kptm.errors import UserError
-from mm_kptm.io.records import read_lines, read_table
+from mm_kptm.io.records import read_lines
 from mm_kptm.objectives.mixture import Mixture
 from mm_kptm.objectives.spec import TEXTS, ObjectiveContext, Offers, build_objectives, find_objective
 from mm_kptm.preprocessing.inputs import MARK, InputSource
@@ -60,7 +61,7 @@ def read_descriptions(path: Path) -> dict[str, dict[str, str]]:
         UserError: a line is no entity, language and description, or an entity has two in one language.
     """
     found: dict[str, dict[str, str]] = {}
-    for cells, place in read_table(path):
+    for cells, place in each_cells(path, ("entity", "language", "text")):
         cells = [cell.strip() for cell in cells]
         if len(cells) != 3 or not all(cells):
             raise UserError(
@@ -121,7 +122,7 @@ def described_triples(path: Path, described: Described, tokenizer: Tokenizer, ma
     """
     subjects: list[tuple[str, str]] = []
     objects: list[str] = []
-    for number, (cells, place) in enumerate(read_table(path)):
+    for number, (cells, place) in enumerate(each_cells(path, ("head", "relation", "tail"))):
         if len(cells) != 3:
             raise UserError(f"{place} has {len(cells)} columns instead of 3; tabs part head, relation and tail")
         head, relation, tail = (cell.strip() for cell in cells)

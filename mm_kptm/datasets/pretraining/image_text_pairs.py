@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +15,11 @@ from mm_kptm.batch import Inputs
 from mm_kptm.data.formats.captions import Described
 from mm_kptm.data.formats.jsonl import AskedImage, read_retrieval, read_vqa
 from mm_kptm.data.formats.vision.translated_captions import read_translated_captions
-from mm_kptm.data.packing import Packed
+from mm_kptm.data.packing import Packed, PackedTexts
+from mm_kptm.data.token_store import Tokenized
 from mm_kptm.data.tokenizers.protocol import Tokenizer
-from mm_kptm.datasets.object_tags import ObjectTags
+from mm_kptm.datasets.pretraining.caption_texts import answer_classes, tags_of_images, tokenized_captions, usual_answer
 from mm_kptm.datasets.pretraining.multilingual_captions import SwitchedCaptions, caption_pairs, read_translations
-from mm_kptm.datasets.pretraining.second_captions import second_captions
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import RegionFiles, check_mask_rate, fingerprints
 from mm_kptm.datasets.stored_regions import (
@@ -32,6 +31,7 @@ from mm_kptm.datasets.stored_regions import (
     region_sizes,
 )
 from mm_kptm.errors import UserError
+from mm_kptm.io.collected import OneByOne
 from mm_kptm.io.text_lines import numbered_lines
 from mm_kptm.objectives.mixture import Mixture, MixtureBatch, Objective, Objectives
 from mm_kptm.objectives.spec import (
@@ -46,13 +46,21 @@ from mm_kptm.objectives.spec import (
 from mm_kptm.preprocessing.image_text import ImageTextLayout
 from mm_kptm.preprocessing.inputs import MARK, InputSource, RegionProvider
 from mm_kptm.preprocessing.text import TextEncoding
-from mm_kptm.tasks.metrics.vqa import normalised
+from mm_kptm.preprocessing.tokenized_captions import ANSWER as OF_ANSWER
+from mm_kptm.preprocessing.tokenized_captions import (
+    IMAGE,
+    LANGUAGE,
+    MISSING,
+    WITHOUT_IMAGE,
+    ImageTextTokenizer,
+    TextsAboutImages,
+)
 from mm_kptm.tasks.pretraining import ObjectiveSource, SourcesOfObjectives, heads_of
 from mm_kptm.train.protocol import Source
 from mm_kptm.vision.features.store import RegionStore
 from mm_kptm.vision.objectives.co_masking import TRANSLATED_CAPTIONS, VisualTranslationLanguageModeling
 from mm_kptm.vision.objectives.image_text_contrast import IMAGES
-from mm_kptm.vision.objectives.lxmert import ANSWER, ANSWERS, NO_ANSWER
+from mm_kptm.vision.objectives.lxmert import ANSWER, ANSWERS
 from mm_kptm.vision.objectives.masked_objects import DETECTED_OBJECTS
 from mm_kptm.vision.objectives.masked_regions import REGION_CLASSES
 from mm_kptm.vision.objectives.part_contrast import CAPTION_PAIRS, OBJECT_TAGS
@@ -87,6 +95,8 @@ class ImageTextPairs(RegionFiles):
     dev_translated: Path | None = None  #: the same for dev
     switch: Path | None = None  #: translations of words by language, into which words of captions are switched (M3P)
     switch_rate: float | None = None  #: share of the words that are switched; null: one word a caption
+    token_store: Path | None = None
+    """A folder for the tokenized texts, built on first use, which all processes map; null: in memory of each."""
     num_objects: int = 1600  #: classes of the detector, without a background; Visual Genome's unless given
     num_attributes: int = 400  #: its attributes
     mask_rate: float = 0.15  #: the share of tokens that is masked
@@ -97,6 +107,11 @@ class ImageTextPairs(RegionFiles):
         if self.random_pixels is not None and self.random_pixels < 1:
             raise UserError(f"data.random_pixels is {self.random_pixels} but must be 1 or more, or null for all cells")
         check_mask_rate(self.mask_rate)
+        if self.switch is not None and self.token_store is not None:
+            raise UserError(
+                "data.switch changes words of captions in every batch, but data.token_store keeps tokens alone; leave "
+                "one of them out"
+            )
         second = {"tags": self.tags, "questions": self.questions is not None, "switch": self.switch is not None}
         if self.caption_pairs and (other := next((name for name, there in second.items() if there), None)):
             raise UserError(
@@ -104,13 +119,14 @@ class ImageTextPairs(RegionFiles):
                 "leave one of the two out"
             )
 
-    def captions(self, split: str) -> Sequence[Described]:
-        """The images of a split with their captions."""
-        return read_retrieval(self.files[split])
+    def captions(self, split: str) -> Callable[[], Iterable[Described]]:
+        """Reads the images of a split with their captions."""
+        return partial(OneByOne(read_retrieval), self.files[split])
 
-    def asked(self, path: Path) -> Sequence[AskedImage]:
-        """The questions of a file."""
-        return read_vqa(path)
+    @property
+    def read_questions(self) -> Callable[[Path], Iterable[AskedImage]]:
+        """Reads the questions of a file."""
+        return OneByOne(read_vqa)
 
     @property
     def skips_missing(self) -> bool:
@@ -154,8 +170,8 @@ class _Pairs:
     @cached_property
     def answers(self) -> tuple[str, ...]:
         """The usual answers of the training questions, in alphabetical order."""
-        asked = () if self.data.questions is None else self.data.asked(self.data.questions)
-        found = sorted({_usual(one.answers) for one in asked if one.answers})
+        asked = () if self.data.questions is None else self.data.read_questions(self.data.questions)
+        found = sorted({usual_answer(one.answers) for one in asked if one.answers})
         if len(found) < 2:
             raise UserError(
                 f"{self.data.questions} has {len(found)} different answers; there must be two at least to choose from"
@@ -193,29 +209,18 @@ class _Pairs:
         Raises:
             UserError: a file cannot be read, or the store lacks an image.
         """
-        described = self._described(split)
-        said = [(name, text, one.language, NO_ANSWER) for one, name in described for _, text in one.captions]
-        path = {"train": self.data.questions, "dev": self.data.dev_questions}.get(split)
-        if path is not None:
-            number = {answer: place for place, answer in enumerate(self.answers)}
-            said += [(one.image, one.question, one.language, _known(one, number)) for one in self.data.asked(path)]
-        if self.data.caption_pairs:
-            layout = ImageTextLayout(self.tokenizer.specials, self.request.recipe.text)
-            framings, about = second_captions(described, self.tokenizer, layout, self.data.max_length)
-            said = [(image, "", language, NO_ANSWER) for image, language in about]
-        else:
-            framings = [self._framed(image, text, language) for image, text, language, _ in said]
-        encoding = TextEncoding(self.tokenizer, self.data.max_length, self.data.languages)
-        texts = encoding.pack(framings, [language for _, _, language, _ in said])
+        found = self._tokenized(split)
+        of_texts = {"languages": found.of_sequences[LANGUAGE]} if self.data.languages else {}
         if self.data.questions is not None:
-            marks = np.repeat([answer for *_, answer in said], texts.lengths)
-            texts = Packed(texts.offsets, {**texts.columns, f"{MARK}{ANSWER}": marks})
-        shown = InputSource(texts, self.provider, self.store.places_of(image for image, *_ in said))
+            of_texts[f"{MARK}{ANSWER}"] = found.of_sequences[OF_ANSWER]
+        texts = PackedTexts(found.rows.offsets, found.rows.columns, of_texts)
+        about = cast(NDArray[np.integer], found.of_sequences[IMAGE])
+        shown = InputSource(texts, self.provider, about)
         if self.data.switch is None or split != "train":
             return shown
         return SwitchedCaptions(
             shown,
-            [text for _, text, *_ in said],
+            [one.text for one in self._read(split)() if one.image != MISSING],
             self.tokenizer,
             self.data.max_length,
             read_translations(self.data.switch),
@@ -239,44 +244,47 @@ class _Pairs:
         places = self.store.places_of(one.image for one in examples)
         return caption_pairs(examples, encoding, lambda texts: InputSource(texts.texts, self.provider, places))
 
-    def _described(self, split: str) -> list[tuple[Described, str]]:
-        """The images of a split with their names in the store.
+    def _tokenized(self, split: str) -> Tokenized:
+        """The texts of a split, out of the token store of the data if they have one.
 
         Raises:
-            UserError: the store lacks an image, or all of them where missing ones are left out.
+            UserError: all images are missing where missing ones are left out.
         """
-        known = self.store.places
-        named = [
-            (one, next((name for name in one.names if name in known), one.names[0]))
-            for one in self.data.captions(split)
-        ]
-        if not self.data.skips_missing:
-            return named
-        there = [(one, name) for one, name in named if name in known]
-        self.skipped[split] = len(named) - len(there)
-        if not there:
+        data, items = self.data, self._read(split)
+        layout = ImageTextLayout(self.tokenizer.specials, self.request.recipe.text)
+        tokenize = ImageTextTokenizer(self.tokenizer, layout, data.max_length, data.languages, self._tags)
+        files = {"captions": data.files[split]}
+        if data.questions is not None:
+            files["training questions"] = data.questions  # answers are numbered by them
+        if split == "dev" and data.dev_questions is not None:
+            files["questions"] = data.dev_questions
+        folder = None if data.token_store is None else data.token_store / split
+        found = tokenized_captions(data, items, tokenize, files, folder=folder)
+        self.skipped[split] = found.dropped.get(WITHOUT_IMAGE, 0)
+        if not len(found.rows) and data.caption_pairs:
+            raise UserError("data.caption_pairs needs images of two captions or more, but every image has one")
+        if not len(found.rows) and self.skipped[split]:
+            names = next(iter(items.described())).names
             raise UserError(
-                f"{self.store.folder} has regions of none of the {len(named)} images of "
-                f"{self.data.files[split]}; they are looked for by names such as {', '.join(named[0][0].names[:2])}"
+                f"{self.store.folder} has regions of none of the {self.skipped[split]} images of {data.files[split]}; "
+                f"they are looked for by names such as {', '.join(names[:2])}"
             )
-        return there
+        return found
 
-    def _framed(self, image: str, text: str, language: str) -> tuple[list[int], list[int]]:
-        """Ids and segments of a text; the names of what its image shows are cut where both are too long."""
-        ids, layout = (
-            self.tokenizer.encode(text, language).ids,
-            ImageTextLayout(self.tokenizer.specials, self.request.recipe.text),
-        )
-        if not self.data.tags:
-            return layout(ids[: self.data.max_length - layout.num_special(1)])
-        room = self.data.max_length - layout.num_special(2)
-        return layout(ids[:room], self._tags(image)[: max(room - len(ids), 0)])
+    def _read(self, split: str) -> TextsAboutImages:
+        """The texts of a split before they are tokenized."""
+        path = {"train": self.data.questions, "dev": self.data.dev_questions}.get(split)
+        described = self.data.captions(split)
+        if path is None:
+            return TextsAboutImages(described, self.store, self.data.skips_missing, pairs=self.data.caption_pairs)
+        asked = partial(self.data.read_questions, path)
+        answers = answer_classes(asked(), self.answers)
+        return TextsAboutImages(described, self.store, self.data.skips_missing, asked, answers)
 
     @cached_property
-    def _tags(self) -> Callable[[str], tuple[int, ...]]:
-        """The names of the objects of an image."""
-        tags, places = ObjectTags(self.store, self.tokenizer), self.store.places_of
-        return lambda image: tags(int(places([image])[0]))
+    def _tags(self) -> Packed | None:
+        """The names of the objects of every image; None where they are not asked for."""
+        return tags_of_images(self.store, self.tokenizer) if self.data.tags else None
 
     def _names(self) -> list[tuple[int, ...]]:
         """The tokens of the name of every class of the detector."""
@@ -332,15 +340,6 @@ def pretraining(data: ImageTextPairs, request: DataRequest) -> PreparedData:
         fingerprints=data.fingerprints,
         skipped=lambda split: pairs.skipped.get(split, 0),
     )
-
-
-def _usual(answers: Sequence[str]) -> str:
-    """The most frequent answer; ties go to the first."""
-    return Counter(map(normalised, answers)).most_common(1)[0][0]
-
-
-def _known(one: AskedImage, numbers: dict[str, int]) -> int:
-    return numbers.get(_usual(one.answers), NO_ANSWER) if one.answers else NO_ANSWER
 
 
 PRETRAINING_SUPPLY = TaskDataset(None, ImageTextPairs, pretraining)

@@ -35,7 +35,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.preprocessing.pairs import TargetSource
 from mm_kptm.preprocessing.text import shortened
-from mm_kptm.train.protocol import Source
+from mm_kptm.train.protocol import Source, lengths_of
 
 Pair = tuple[EncodedSentence, EncodedSentence]
 
@@ -106,6 +106,11 @@ class Resampled:
         """As that of the example."""
         return self.source.length(self.numbers[index])
 
+    @property
+    def lengths(self) -> IntArray:
+        """Those of the examples."""
+        return lengths_of(self.source)[np.asarray(self.numbers, dtype=np.int64)]
+
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Inputs:
         """The examples of the given indices."""
         return self.source.batch([self.numbers[index] for index in indices], generator)
@@ -152,6 +157,11 @@ class SentencesAlone:
         """Tokens of a text."""
         return min(int(self.bitext.sentences.lengths[self.numbers[index]]), self.room) + 2
 
+    @property
+    def lengths(self) -> IntArray:
+        """Tokens of every text, [N]."""
+        return np.minimum(self.bitext.sentences.lengths[self.numbers], self.room) + 2
+
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Inputs:
         """The texts of the given indices."""
         said = [self.bitext.sentence(number, self.room) for number in self.numbers[list(indices)].tolist()]
@@ -180,6 +190,11 @@ class SideBySide:
     def length(self, index: int) -> int:
         """Tokens of a text."""
         return min(int(self.bitext.sentences.lengths[self.pairs[index]].sum()), self.room) + 4
+
+    @property
+    def lengths(self) -> IntArray:
+        """Tokens of every text, [N]."""
+        return np.minimum(self.bitext.sentences.lengths[self.pairs].sum(1), self.room) + 4
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Inputs:
         """The texts of the given indices."""

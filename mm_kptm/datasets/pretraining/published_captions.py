@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from mm_kptm.data.formats.captions import Described, read_coco_captions, read_karpathy
+from mm_kptm.data.formats.captions import Described, read_coco
 from mm_kptm.data.formats.jsonl import AskedImage
 from mm_kptm.data.formats.vision.visual_genome import read_visual_genome, read_visual_genome_questions
 from mm_kptm.data.formats.vision.web_captions import read_conceptual_captions, read_sbu
 from mm_kptm.datasets.pretraining.image_text_pairs import ImageTextPairs, pretraining
 from mm_kptm.datasets.protocol import TaskDataset
-from mm_kptm.io.records import Record, read_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +22,9 @@ class CocoCaptions(ImageTextPairs):
 
     name: Literal["coco-captions"]  # type: ignore[assignment]  # the name of another data set of the same settings
 
-    def captions(self, split: str) -> Sequence[Described]:
-        """The images of a split with their captions."""
-        path = self.files[split]
-        if "annotations" in Record.of(read_json(path), str(path)).values:
-            return read_coco_captions(path)
-        return [one for one in read_karpathy(path) if one.split == split]
+    def captions(self, split: str) -> Callable[[], Iterable[Described]]:
+        """Reads the images of a split with their captions."""
+        return partial(read_coco, self.files[split], split)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,13 +33,14 @@ class VisualGenomeCaptions(ImageTextPairs):
 
     name: Literal["visual-genome"]  # type: ignore[assignment]  # narrower than that of the settings it shares
 
-    def captions(self, split: str) -> Sequence[Described]:
-        """The images of a split with the phrases about their parts."""
-        return read_visual_genome(self.files[split])
+    def captions(self, split: str) -> Callable[[], Iterable[Described]]:
+        """Reads the images of a split with the phrases about their parts."""
+        return partial(read_visual_genome, self.files[split])
 
-    def asked(self, path: Path) -> Sequence[AskedImage]:
-        """The questions of a file."""
-        return read_visual_genome_questions(path)
+    @property
+    def read_questions(self) -> Callable[[Path], Iterable[AskedImage]]:
+        """Reads the questions of a file."""
+        return read_visual_genome_questions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +49,9 @@ class ConceptualCaptions(ImageTextPairs):
 
     name: Literal["conceptual-captions"]  # type: ignore[assignment]  # narrower than that of the settings it shares
 
-    def captions(self, split: str) -> Sequence[Described]:
-        """The images of a split with their captions."""
-        return read_conceptual_captions(self.files[split])
+    def captions(self, split: str) -> Callable[[], Iterable[Described]]:
+        """Reads the images of a split with their captions."""
+        return partial(read_conceptual_captions, self.files[split])
 
     @property
     def skips_missing(self) -> bool:
@@ -67,9 +65,9 @@ class SbuCaptions(ImageTextPairs):
 
     name: Literal["sbu-captions"]  # type: ignore[assignment]  # narrower than that of the settings it shares
 
-    def captions(self, split: str) -> Sequence[Described]:
-        """The images of a split with their captions."""
-        return read_sbu(self.files[split])
+    def captions(self, split: str) -> Callable[[], Iterable[Described]]:
+        """Reads the images of a split with their captions."""
+        return partial(read_sbu, self.files[split])
 
     @property
     def skips_missing(self) -> bool:

@@ -8,6 +8,7 @@ Shapes: B triples in G blocks of C, K answers of a block, D real values of a vec
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -20,8 +21,13 @@ class Geometry(Protocol):
     """Score of a model by a query: the vector that the true answer is near to, or has a large product with."""
 
     width: int  #: real values of a dim
-    normal: bool  #: whether vectors start from a standard normal distribution, as published; else as Glorot's
     penalty: float  #: of the lengths of the vectors of a triple and of its negatives, as pykeen regularises the model
+
+    def draw_entities(self, rows: Tensor, generator: torch.Generator) -> None:
+        """Fill rows with vectors of entities to start from, as pykeen does."""
+
+    def draw_relations(self, rows: Tensor, generator: torch.Generator) -> None:
+        """Fill rows with vectors of relations to start from."""
 
     def tail_query(self, heads: Tensor, relations: Tensor) -> Tensor:
         """What tails are compared with, [B, D]."""
@@ -42,10 +48,21 @@ class Geometry(Protocol):
         """Updated rows of relations as the model has them."""
 
 
-class _Distance:
+class _Uniform:
+    """Vectors that start uniform, by Glorot and Bengio 2010 for a layer without inputs (pykeen's choice)."""
+
+    def draw_entities(self, rows: Tensor, generator: torch.Generator) -> None:
+        bound = math.sqrt(6 / rows.shape[1])
+        rows.uniform_(-bound, bound, generator=generator)
+
+    def draw_relations(self, rows: Tensor, generator: torch.Generator) -> None:
+        self.draw_entities(rows, generator)
+
+
+class _Distance(_Uniform):
     """Scores that are negative distances."""
 
-    norm, normal, penalty = 2.0, False, 0.0
+    norm, penalty = 2.0, 0.0
 
     def score(self, queries: Tensor, answers: Tensor) -> Tensor:
         return -torch.linalg.vector_norm(queries - answers, ord=self.norm, dim=-1)
@@ -75,6 +92,10 @@ class TransEGeometry(_Distance):
 
     width, norm = 1, 1.0
 
+    def draw_relations(self, rows: Tensor, generator: torch.Generator) -> None:
+        super().draw_relations(rows, generator)
+        rows.copy_(F.normalize(rows))
+
     def tail_query(self, heads: Tensor, relations: Tensor) -> Tensor:
         return heads + relations
 
@@ -89,9 +110,13 @@ class TransEGeometry(_Distance):
 
 
 class RotatEGeometry(_Distance):
-    """RotatE: relations are rotations, complex numbers of modulus 1."""
+    """RotatE: relations are rotations, complex numbers of modulus 1, which start from uniform angles."""
 
     width = 2
+
+    def draw_relations(self, rows: Tensor, generator: torch.Generator) -> None:
+        angles = 2 * math.pi * torch.rand(len(rows), rows.shape[1] // 2, generator=generator)
+        rows.copy_(torch.stack([angles.cos(), angles.sin()], dim=-1).flatten(1))
 
     def tail_query(self, heads: Tensor, relations: Tensor) -> Tensor:
         return _times(heads, relations)
@@ -106,10 +131,10 @@ class RotatEGeometry(_Distance):
         return F.normalize(rows.unflatten(-1, (-1, 2)), dim=-1).flatten(-2)
 
 
-class DistMultGeometry(_Product):
+class DistMultGeometry(_Product, _Uniform):
     """DistMult."""
 
-    width, normal, penalty = 1, False, 0.0
+    width, penalty = 1, 0.0
 
     def tail_query(self, heads: Tensor, relations: Tensor) -> Tensor:
         return heads * relations
@@ -121,7 +146,13 @@ class DistMultGeometry(_Product):
 class ComplExGeometry(_Product):
     """ComplEx; starts from a standard normal distribution as its released code and pykeen."""
 
-    width, normal, penalty = 2, True, 0.01
+    width, penalty = 2, 0.01
+
+    def draw_entities(self, rows: Tensor, generator: torch.Generator) -> None:
+        rows.normal_(generator=generator)
+
+    def draw_relations(self, rows: Tensor, generator: torch.Generator) -> None:
+        rows.normal_(generator=generator)
 
     def tail_query(self, heads: Tensor, relations: Tensor) -> Tensor:
         return _times(heads, relations)

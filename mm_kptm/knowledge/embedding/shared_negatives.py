@@ -15,62 +15,23 @@ Shapes: B triples of a batch in G blocks, K negatives of a block, U distinct row
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from pathlib import Path
 
 import torch
+import torch.distributed
 import torch.nn.functional as F
 from torch import Tensor
 
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.embedding.geometries import GEOMETRIES
+from mm_kptm.knowledge.embedding.row_tables import OPTIMIZERS, Tables
+from mm_kptm.train.parallel.processes import rank_and_world_size
 
-BETAS, EPS = (0.9, 0.999), 1e-8  #: of Adam
-
-
-class RowOptimizer(Protocol):
-    """Optimiser of the rows of a table."""
-
-    def step(self, rows: Tensor, values: Tensor, gradient: Tensor) -> Tensor:
-        """New values of some rows, [U, D]."""
-
-
-class RowAdam:
-    """Adam whose moments and step count are those of each row (Kingma and Ba 2015, algorithm 1)."""
-
-    def __init__(self, table: Tensor, lr: float) -> None:
-        self._lr = lr
-        self._mean, self._square = torch.zeros_like(table), torch.zeros_like(table)
-        self._steps = table.new_zeros(len(table), 1)
-
-    def step(self, rows: Tensor, values: Tensor, gradient: Tensor) -> Tensor:
-        """New values of some rows, [U, D]."""
-        first, second = BETAS
-        mean = self._mean.index_select(0, rows).lerp_(gradient, 1 - first)
-        square = self._square.index_select(0, rows).mul_(second).addcmul_(gradient, gradient, value=1 - second)
-        steps = self._steps.index_select(0, rows).add_(1)
-        for state, new in ((self._mean, mean), (self._square, square), (self._steps, steps)):
-            state.index_copy_(0, rows, new)
-        scale = square.div_(1 - second**steps).sqrt_().add_(EPS)
-        return values - (mean / scale).mul_(self._lr / (1 - first**steps))
-
-
-class RowAdagrad:
-    """Adagrad with one sum a row, of the mean squared gradients."""
-
-    def __init__(self, table: Tensor, lr: float) -> None:
-        self._lr = lr
-        self._sums = table.new_zeros(len(table), 1)
-
-    def step(self, rows: Tensor, values: Tensor, gradient: Tensor) -> Tensor:
-        """New values of some rows, [U, D]."""
-        sums = self._sums.index_select(0, rows) + gradient.square().mean(1, keepdim=True)
-        self._sums.index_copy_(0, rows, sums)
-        return values - gradient.mul(self._lr).div_(sums.sqrt_().add_(EPS))
-
-
-OPTIMIZERS: Mapping[str, Callable[[Tensor, float], RowOptimizer]] = {"adam": RowAdam, "adagrad": RowAdagrad}
+ROWS = 1 << 16  #: of a table that are drawn at once
+NO_SCORE = -1e4  #: of a negative that is the answer itself: its loss and its weight are 0
 
 
 @dataclass(frozen=True)
@@ -115,7 +76,10 @@ class SharedNegatives:
 
 
 class SharedNegativesTraining:
-    """Tables of vectors, and steps on them.
+    """Tables of vectors, and steps on them; the processes of a launch share the blocks of a batch.
+
+    All processes draw the same batches and negatives, each differentiates its blocks, and the gradients of the rows are
+    summed, so that the vectors are those that one process trains, but for the order in which numbers are added.
 
     Args:
         triples: head, relation and tail, [M, 3]; may be mapped from a file.
@@ -123,6 +87,7 @@ class SharedNegativesTraining:
         num_relations: of the relation ids.
         settings: of the training.
         device: of the tables.
+        folder: for tables in mapped files, which may be larger than memory; None: in memory.
     """
 
     def __init__(
@@ -132,22 +97,36 @@ class SharedNegativesTraining:
         num_relations: int,
         settings: SharedNegatives,
         device: torch.device | str = "cpu",
+        *,
+        folder: Path | None = None,
     ) -> None:
         self.settings, self.device = settings, torch.device(device)
         self._triples, self._geometry = triples, GEOMETRIES[settings.model]()
         self._generator = torch.Generator().manual_seed(settings.seed)
+        self._tables = Tables(self.device, folder)
         width = settings.dim * self._geometry.width
-        self.entities = self._geometry.constrain_entities(self._drawn(num_entities, width))
-        self.relations = self._geometry.constrain_relations(self._drawn(num_relations, width))
-        optimizer = OPTIMIZERS[settings.optimizer]
-        self._updates = (optimizer(self.entities, settings.lr), optimizer(self.relations, settings.lr))
+        self.entities = self._tables.zeros("entities", num_entities, width)
+        self.relations = self._tables.zeros("relations", num_relations, width)
+        self._fill(self.entities, self._geometry.draw_entities, self._geometry.constrain_entities)
+        self._fill(self.relations, self._geometry.draw_relations, self._geometry.constrain_relations)
+        self._updates = tuple(
+            OPTIMIZERS[settings.optimizer](partial(self._state, name, rows), width, settings.lr)
+            for name, rows in (("entities", num_entities), ("relations", num_relations))
+        )
 
-    def _drawn(self, rows: int, width: int) -> Tensor:
-        """Standard normal values, or uniform ones as Glorot and Bengio 2010 draw them for as many outputs as inputs."""
-        values, bound = torch.empty(rows, width), math.sqrt(3 / width)
-        if self._geometry.normal:
-            return values.normal_(generator=self._generator).to(self.device)
-        return values.uniform_(-bound, bound, generator=self._generator).to(self.device)
+    def _state(self, table: str, rows: int, state: str, width: int) -> Tensor:
+        return self._tables.zeros(f"{table}.{state}", rows, width)
+
+    def _fill(
+        self, table: Tensor, draw: Callable[[Tensor, torch.Generator], None], constrain: Callable[[Tensor], Tensor]
+    ) -> None:
+        """Draw the values of a table, some rows at a time; those that do not write draw as well, to stay in step."""
+        for first in range(0, len(table), ROWS):
+            rows = torch.empty(len(table[first : first + ROWS]), table.shape[1])
+            draw(rows, self._generator)
+            if self._tables.writes:
+                table[first : first + ROWS] = constrain(rows).to(self.device)
+        self._tables.settle()
 
     def epochs(self) -> list[float]:
         """Train; the mean loss of every epoch.
@@ -174,9 +153,8 @@ class SharedNegativesTraining:
 
     def step(self, triples: Tensor, *, corrupt_tails: bool) -> Tensor:
         """Update the rows of a batch of triples, [B, 3], and of its negatives; the mean loss."""
-        geometry, count = self._geometry, len(triples)
+        count = len(triples)
         blocks = -(-count // self.settings.block)
-        size = -(-count // blocks)
         drawn = torch.randint(len(self.entities), (blocks * self.settings.negatives,), generator=self._generator).to(
             self.device
         )
@@ -184,25 +162,56 @@ class SharedNegativesTraining:
         kinds, of_kind = triples[:, 1].unique(return_inverse=True)
         entities = self.entities.index_select(0, rows).requires_grad_()
         relations = self.relations.index_select(0, kinds).requires_grad_()
-        heads, tails, negatives = entities.index_select(0, places).split([count, count, len(drawn)])
-        steps = relations.index_select(0, of_kind)
-        if corrupt_tails:
-            queries, answers = geometry.tail_query(heads, steps), tails
-        else:
-            queries, answers = geometry.head_query(steps, tails), heads
-        true = geometry.score(queries, answers)
-        padded = F.pad(queries, (0, 0, 0, blocks * size - count)).unflatten(0, (blocks, size))
-        false = geometry.scores(padded, negatives.unflatten(0, (blocks, -1))).flatten(0, 1)[:count]
-        loss = _LOSSES[self.settings.loss](true, false, self.settings)
-        if geometry.penalty:
-            kept, replaced = (heads, tails) if corrupt_tails else (tails, heads)
-            loss = loss + geometry.penalty * sum(
-                _mean_length(rows, geometry.width) for rows in (kept, kept, steps, steps, replaced, negatives)
-            )
+        heads, tails, negatives = places.split([count, count, len(drawn)])
+        batch = torch.stack([heads, of_kind, tails], dim=1)
+        loss = self._loss(entities, relations, batch, negatives.unflatten(0, (blocks, -1)), corrupt_tails=corrupt_tails)
         gradients = torch.autograd.grad(loss, (entities, relations))
-        self._update(self.entities, rows, entities, gradients[0], 0, geometry.constrain_entities)
-        self._update(self.relations, kinds, relations, gradients[1], 1, geometry.constrain_relations)
-        return loss.detach()
+        summed = _summed([*gradients, loss.detach()[None]])
+        if self._tables.writes:
+            self._update(self.entities, rows, entities, summed[0], 0, self._geometry.constrain_entities)
+            self._update(self.relations, kinds, relations, summed[1], 1, self._geometry.constrain_relations)
+        self._tables.settle()
+        return summed[2].squeeze(0)
+
+    def _loss(
+        self, entities: Tensor, relations: Tensor, batch: Tensor, negatives: Tensor, *, corrupt_tails: bool
+    ) -> Tensor:
+        """The part of the mean loss of a batch that is of the blocks of this process.
+
+        Args:
+            entities: vectors of the batch.
+            relations: those of its relations.
+            batch: rows of head, relation and tail among these, [B, 3].
+            negatives: rows of the negatives of every block, [G, K].
+            corrupt_tails: whether tails are exchanged for negatives, or heads.
+        """
+        geometry, settings, count, blocks = self._geometry, self.settings, len(batch), len(negatives)
+        process, processes = rank_and_world_size()
+        size = -(-count // blocks)
+        first, end = (blocks * place // processes for place in (process, process + 1))
+        mine, drawn = batch[first * size : end * size], negatives[first:end]
+        if not len(mine):
+            return (entities.sum() + relations.sum()) * 0.0
+        heads, tails = entities.index_select(0, mine[:, 0]), entities.index_select(0, mine[:, 2])
+        steps, false = relations.index_select(0, mine[:, 1]), entities.index_select(0, drawn.flatten())
+        if corrupt_tails:
+            queries, answers, kept = geometry.tail_query(heads, steps), tails, heads
+        else:
+            queries, answers, kept = geometry.head_query(steps, tails), heads, tails
+        padding = (0, 0, 0, len(drawn) * size - len(mine))
+        scores = geometry.scores(F.pad(queries, padding).unflatten(0, (-1, size)), false.unflatten(0, (len(drawn), -1)))
+        # an answer that is drawn as a negative is none
+        true_rows = F.pad(mine[:, 2 if corrupt_tails else 0], padding[2:]).unflatten(0, (-1, size))
+        scores = scores.masked_fill(true_rows[:, :, None] == drawn[:, None], NO_SCORE)
+        losses = _LOSSES[settings.loss](geometry.score(queries, answers), scores.flatten(0, 1)[: len(mine)], settings)
+        loss = losses.sum() / count
+        if geometry.penalty:
+            of_triples = torch.cat([kept, kept, steps, steps, answers])
+            loss = loss + geometry.penalty * (
+                _lengths(of_triples, geometry.width).sum() / count
+                + _lengths(false, geometry.width).sum() / negatives.numel()
+            )
+        return loss
 
     @torch.no_grad()
     def _update(
@@ -217,19 +226,29 @@ class SharedNegativesTraining:
         table.index_copy_(0, rows, constrain(self._updates[number].step(rows, values, gradient)))
 
 
+def _summed(parts: Sequence[Tensor]) -> list[Tensor]:
+    """The sums of tensors over all processes, in one exchange."""
+    if rank_and_world_size()[1] == 1:
+        return [*parts]
+    flat = torch.cat([part.flatten() for part in parts])
+    torch.distributed.all_reduce(flat)
+    return [part.view_as(like) for part, like in zip(flat.split([one.numel() for one in parts]), parts, strict=True)]
+
+
 def _nssa(true: Tensor, false: Tensor, settings: SharedNegatives) -> Tensor:
     weights = (false.detach() * settings.temperature).softmax(dim=-1)
     against = -(weights * F.logsigmoid(-false - settings.margin)).sum(-1)
-    return (against - F.logsigmoid(true + settings.margin)).mean() / 2
+    return (against - F.logsigmoid(true + settings.margin)) / 2
 
 
 def _softplus(true: Tensor, false: Tensor, _: SharedNegatives) -> Tensor:
-    return (F.softplus(-true).sum() + F.softplus(false).sum()) / (true.numel() + false.numel())
+    return (F.softplus(-true) + F.softplus(false).sum(-1)) / (1 + false.shape[-1])
 
 
+#: Loss of every triple, [B], by the scores of its answer [B] and of its negatives [B, K].
 _LOSSES: Mapping[str, Callable[[Tensor, Tensor, SharedNegatives], Tensor]] = {"nssa": _nssa, "softplus": _softplus}
 
 
-def _mean_length(rows: Tensor, width: int) -> Tensor:
-    """Mean length of vectors, over the square root of their dim."""
-    return torch.linalg.vector_norm(rows, dim=-1).mean() / math.sqrt(rows.shape[-1] / width)
+def _lengths(rows: Tensor, width: int) -> Tensor:
+    """Lengths of vectors, over the square root of their dim."""
+    return torch.linalg.vector_norm(rows, dim=-1) / math.sqrt(rows.shape[-1] / width)

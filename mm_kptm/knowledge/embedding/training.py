@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -28,6 +29,7 @@ from mm_kptm.knowledge.embedding.ranking import measures, rank
 from mm_kptm.knowledge.embedding.scoring import SCORES, Scorer
 from mm_kptm.knowledge.embedding.shared_negatives import SharedNegatives, SharedNegativesTraining
 from mm_kptm.knowledge.graph.splits import SplitGraph
+from mm_kptm.train.parallel.processes import rank_and_world_size
 
 #: Usual training loop and loss of a model: sampled negatives (slcwa) or all entities (lcwa).
 USUAL = {
@@ -158,11 +160,23 @@ def train_embeddings(
     *,
     device: str = "cpu",
     progress: bool = False,
+    folder: Path | None = None,
 ) -> Trained:
     """Train embeddings of the entities and relations of ``graph.train``.
 
+    With the loop ``shared`` the processes of a launch share every batch, and get the same vectors.
+
+    Args:
+        graph: its parts.
+        settings: of the training.
+        device: of the vectors.
+        progress: whether pykeen shows how far it is.
+        folder: for vectors and states of the optimiser in mapped files, with the loop ``shared`` on a CPU; the vectors
+            lie there until the folder is removed. None: in memory.
+
     Raises:
-        UserError: model and loss do not go together, or the loss is no longer finite.
+        UserError: model and loss do not go together, the loss is no longer finite, or the loop does not know mapped
+            files or several processes.
     """
     if len(graph.entities) < 2:
         raise UserError(
@@ -170,7 +184,13 @@ def train_embeddings(
             "give a graph of two entities or more"
         )
     if settings.trained_by[0] == SHARED:
-        return _trained_by_rows(graph, settings, device)
+        return _trained_by_rows(graph, settings, device, folder)
+    for asked, what in ((folder is not None, "mapped files"), (rank_and_world_size()[1] > 1, "several processes")):
+        if asked:
+            raise UserError(
+                f"vectors were to be trained in {what}, which pykeen's loop {settings.trained_by[0]} does not know; "
+                f"train with the loop {SHARED}"
+            )
     from pykeen.training.training_loop import NonFiniteLossError
     from pykeen.triples import CoreTriplesFactory
 
@@ -195,9 +215,13 @@ def train_embeddings(
     return _trained(graph, settings, model.eval(), losses)
 
 
-def _trained_by_rows(graph: SplitGraph, settings: EmbeddingSettings, device: str) -> Trained:
+def _trained_by_rows(graph: SplitGraph, settings: EmbeddingSettings, device: str, folder: Path | None) -> Trained:
+    if folder is not None and device != "cpu":
+        raise UserError(f"vectors in mapped files are trained on the CPU, not on {device}; leave one of the two out")
     shared = settings.with_shared_negatives
-    training = SharedNegativesTraining(graph.train, len(graph.entities), len(graph.relations), shared, device)
+    training = SharedNegativesTraining(
+        graph.train, len(graph.entities), len(graph.relations), shared, device, folder=folder
+    )
     losses = training.epochs()
     tables = [table.cpu() for table in (training.entities, training.relations)]
     if GEOMETRIES[settings.name].width > 1:

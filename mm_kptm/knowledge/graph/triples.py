@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mm_kptm.data.formats.arrow_folders import read_rows
 from mm_kptm.errors import UserError
 from mm_kptm.io.text_lines import numbered_lines
 from mm_kptm.knowledge.graph.bulk_reader import IndexedTriples
@@ -80,9 +81,14 @@ def number_triples(triples: Iterable[Sequence[str]]) -> IndexedTriples:
 def read_triples(path: Path) -> Iterator[Triple]:
     """Read triples line by line, all parts as text ("NA" and "007" too); empty lines are skipped.
 
+    A folder that the library ``datasets`` saved has the columns ``head``, ``relation`` and ``tail``.
+
     Raises:
         UserError: there is no such file, or a line does not hold three parts; the message names the line.
     """
+    if path.is_dir():
+        yield from _rows(path)
+        return
     if not path.is_file():
         raise UserError(f"there is no file {path}; give the path of a .spo or .tsv file with head, relation, tail")
     for number, line in numbered_lines(path):
@@ -101,3 +107,12 @@ def read_triples(path: Path) -> Iterator[Triple]:
                 f"a triple is head, relation and tail"
             )
         yield Triple(*parts)
+
+
+def _rows(folder: Path) -> Iterator[Triple]:
+    for number, row in enumerate(read_rows(folder, Triple._fields), 1):
+        triple = Triple(*map(str.strip, row))
+        if not all(triple):
+            empty = next(name for name, part in zip(Triple._fields, triple, strict=True) if not part)
+            raise UserError(f"{folder}, row {number} has no {empty}; a triple is head, relation and tail")
+        yield triple

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mm_kptm.data.formats.arrow_folders import read_rows
 from mm_kptm.errors import UserError
 from mm_kptm.io.text_lines import numbered_lines
 from mm_kptm.knowledge.graph.indexed_triple import IndexedTriple
@@ -48,11 +49,17 @@ def read_descriptions(path: str | Path, *, keep: Callable[[str], bool] = _everyt
 
 
 def description_lines(path: Path) -> Iterator[tuple[str, str]]:
-    """The name and the text of every line, one at a time.
+    """The name and the text of every line, one at a time; of a folder of ``datasets`` the columns entity and text.
 
     Raises:
         UserError: no such file, or a line without a tab; the message names the line.
     """
+    if path.is_dir():
+        for place, (name, text) in enumerate(read_rows(path, ("entity", "text")), 1):
+            if not name:
+                raise UserError(f"{path}, row {place} has no entity, but a text: {text.strip()[:40]!r}")
+            yield name, text.strip()
+        return
     if not path.is_file():
         raise UserError(f"descriptions were looked for in {path}, but there is no such file")
     for place, line in numbered_lines(path):

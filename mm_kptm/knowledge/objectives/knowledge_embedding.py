@@ -161,6 +161,12 @@ class DescribedGraph:
         lengths = self._texts.lengths[[triple.head, triple.tail]] + 2
         return int(np.minimum(lengths, self._max_length).sum())
 
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """:meth:`length` of every triple, [M]."""
+        lengths = np.minimum(self._texts.lengths + 2, self._max_length)
+        return np.asarray(lengths[self.triples.rows[:, 0]] + lengths[self.triples.rows[:, 2]], dtype=np.int64)
+
     def entities(self, numbers: Sequence[int]) -> Inputs:
         """Texts of entities, in the given order."""
         return Inputs(text=Tokens.of([self._entity(number) for number in numbers]))

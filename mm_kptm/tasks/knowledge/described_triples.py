@@ -15,6 +15,7 @@ from typing import cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mm_kptm.batch import POOLED_ONLY, Encoded
@@ -58,6 +59,11 @@ class DescribedSource:
     def length(self, index: int) -> int:
         """Number of tokens of both descriptions."""
         return self.graph.length(index)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Number of tokens of the descriptions of every triple."""
+        return self.graph.lengths
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> DescribedTriples:
         """Collate triples with sampled negatives."""

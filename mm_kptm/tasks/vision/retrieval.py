@@ -97,7 +97,7 @@ class CaptionSource:
     def image_of(self) -> IntArray:
         """The image of every caption, [S]."""
         about = np.arange(len(self)) if self.shown.about is None else self.shown.about
-        return about[: len(self)]
+        return about[: len(self)].astype(np.int64, copy=False)
 
     @cached_property
     def images(self) -> IntArray:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from mm_kptm.crosslingual.corpora.moses import read_aligned
+from mm_kptm.crosslingual.corpora.moses import aligned_lines, moses_files, read_aligned
 from mm_kptm.errors import UserError
+from tests.arrow_folders import save
 
 
 def write(folder: Path, **texts: str) -> Path:
@@ -35,3 +36,18 @@ def test_files_without_a_shared_line_hold_no_translation(tmp_path: Path) -> None
         read_aligned(prefix, ("de", "en"))
     with pytest.raises(UserError, match=r"ted.v1.fr was to be read, but there is no such file$"):
         read_aligned(prefix, ("fr",))
+
+
+@pytest.mark.parametrize("fields", [True, False])
+def test_a_folder_of_datasets_has_a_line_a_row(fields: bool, tmp_path: Path) -> None:
+    said = {"de": ["eins", "", "drei "], "en": ["one", "two", "three\nand"]}
+    rows = [dict(zip(said, texts, strict=True)) for texts in zip(*said.values(), strict=True)]
+    folder = save(tmp_path / "ted", {"translation": rows} if fields else said)
+    assert read_aligned(folder, ("en", "de")) == [("one", "eins"), ("three and", "drei")]
+    assert list(aligned_lines(folder, ("de",))) == [("eins",), ("",), ("drei",)]
+    assert moses_files(folder, ("de", "en")) == {"de": folder, "en": folder}
+    with pytest.raises(UserError, match=r"data-0.arrow has no column 'fr' of texts; it has de, en$"):
+        list(aligned_lines(folder, ("de", "fr")))
+    assert list(aligned_lines(save(tmp_path / "news", {"text": ["one"]}), ("en",))) == [("one",)]
+    with pytest.raises(UserError, match=r"ted-1 has no row that holds a sentence in each of de, en$"):
+        list(aligned_lines(save(tmp_path / "ted-1", {"de": ["eins", None], "en": ["", "two"]}), ("de", "en")))

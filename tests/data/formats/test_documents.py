@@ -1,9 +1,7 @@
 """Documents become sentences in pieces, and sentences become segments."""
 
-import json
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
 from mm_kptm.data.formats.documents import (
@@ -16,6 +14,7 @@ from mm_kptm.data.formats.documents import (
 from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
 from mm_kptm.data.tokenizers.wordpiece import WordPiece
 from mm_kptm.errors import UserError
+from tests.arrow_folders import save
 
 TOKENIZER = WordPiece([*BERT_SPECIALS, "new", "york", "is", "big", "##ger", "使", "用", "词", ","], lowercase=True)
 
@@ -66,19 +65,6 @@ def test_folders_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:200])
     with pytest.raises(UserError, match=r"data-0.arrow is no whole Arrow file \(.*\); save it again$"):
         list(read_sentences(tmp_path / "torn"))
-
-
-def save(folder: Path, columns: dict[str, list[object]], files: int = 1) -> Path:
-    """What ``Dataset(columns).save_to_disk(folder, num_shards=files)`` writes."""
-    folder.mkdir(parents=True)
-    table = pa.table(columns)
-    names = [f"data-{number}.arrow" for number in range(files)]
-    for number, name in enumerate(names):
-        first, end = (len(table) * place // files for place in (number, number + 1))
-        with pa.ipc.new_stream(folder / name, table.schema) as stream:
-            stream.write_table(table.slice(first, end - first))
-    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": name} for name in names]}))
-    return folder
 
 
 def test_labelled_pairs_are_read(tmp_path: Path) -> None:

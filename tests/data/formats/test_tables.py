@@ -12,6 +12,7 @@ import pytest
 from pyarrow import ipc, parquet
 
 from mm_kptm.data.formats import jsonl as own
+from mm_kptm.data.formats import tables
 from mm_kptm.data.formats.tables import TableColumns
 from mm_kptm.data.formats.uer_tsv import ClassifiedText
 from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
@@ -160,3 +161,15 @@ def test_an_experiment_reads_them(tmp_path: Path) -> None:
     built = build(Experiment("x", EncoderSettings("bert-base", sizes=sizes), data, "sentence-classification"))
     assert built.task is not None and built.task.labels == ("negative", "positive")
     assert [about.target for about in built.source("dev").about] == ["positive", "negative"]
+
+
+def test_arrow_is_read_some_rows_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "_ROWS", 2)
+    table = pa.table({"image": [f"i{number}" for number in range(5)], "captions": ["a", "b", "c", "d", "e"]})
+    for name in ("x.parquet", "x.arrow", "x.feather"):
+        write(tmp_path / name, table)
+        rows = tables.each_record_of(tmp_path / name, ("image", "captions"))
+        first = next(rows)
+        assert first.values == {"image": "i0", "captions": ["a"]} and first.place == f"{tmp_path / name}, row 1"
+        assert [row.place.rpartition(" ")[2] for row in rows] == ["2", "3", "4", "5"]
+        assert own.read_retrieval(tmp_path / name)[4].captions == (("5-0", "e"),)

@@ -21,6 +21,7 @@ from mm_kptm.experiment.run import train
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
 from mm_kptm.preprocessing.tokenized_documents import TokenizedDocuments
 from mm_kptm.tasks.pretraining import OneAStep
+from mm_kptm.train.protocol import lengths_of
 from mm_kptm.train.settings import TrainSettings
 
 SPECIALS = Specials(0, 1, 2, 3, 4)
@@ -367,6 +368,7 @@ def test_a_token_store_is_trained_on_as_what_is_in_memory(data: Documents, tmp_p
     in_memory = replace(data, knowledge=knowledge)
     on_disk = replace(in_memory, token_store=tmp_path / "store")
     sources = [build(experiment(one, objectives, "kepler")).training for one in (in_memory, on_disk, on_disk)]
+    assert lengths_of(sources[0]).tolist() == [sources[1].length(number) for number in range(len(sources[1]))]
     first, *others = [source.batch(range(len(source)), seeded(1)).by_name for source in sources]
     for other in others:
         assert torch.equal(first["masked-tokens"].labels, other["masked-tokens"].labels)

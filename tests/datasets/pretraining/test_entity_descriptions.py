@@ -13,6 +13,7 @@ from mm_kptm.datasets.pretraining.entity_descriptions import EntityDescriptions
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import Built, build
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
+from tests.arrow_folders import save
 
 WORDS = ["i", "like", "rome", "and", "paris", "a", "city", "eine", "stadt", "in", "near"]
 IDS = {word: len(BERT_SPECIALS) + place for place, word in enumerate(WORDS)}
@@ -70,6 +71,24 @@ def test_a_triple_is_a_subject_with_its_relation_and_an_object(data: EntityDescr
     assert len(source) == 1
     assert batch.subjects.ids.tolist() == [2, IDS["a"], IDS["city"], 3, IDS["near"], 3]
     assert batch.objects.ids.tolist() == [2, IDS["paris"], IDS["a"], IDS["city"], 3]
+
+
+def test_folders_of_datasets_are_read_as_files_are(data: EntityDescriptions, tmp_path: Path) -> None:
+    columns = dict(
+        zip(("entity", "language", "text"), zip(*(line.split("\t") for line in DESCRIBED), strict=True), strict=True)
+    )
+    folder = replace(
+        data,
+        descriptions=save(tmp_path / "described", columns, files=2),
+        triples=save(tmp_path / "claims", {"head": ["Q1", "Q2"], "relation": ["near", "in"], "tail": ["Q2", "Q9"]}),
+    )
+    sources = [built(one, "object-entailment").training for one in (data, folder)]
+    one, other = (source.batch([0], seeded(0)).by_name["object-entailment"] for source in sources)
+    assert one.subjects.ids.tolist() == other.subjects.ids.tolist()
+    assert one.objects.ids.tolist() == other.objects.ids.tolist()
+    save(tmp_path / "torn", {**columns, "language": ["en", None, "en"]})
+    with pytest.raises(UserError, match=r"torn, row 2 should be an entity, a language and a description, set apart by"):
+        built(replace(data, descriptions=tmp_path / "torn"), "object-entailment")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Own captions with region features pretrain vision-language systems."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,15 +10,19 @@ import numpy as np
 import pytest
 import torch
 
+from mm_kptm.data import token_store
 from mm_kptm.data.sampler import seeded
 from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
 from mm_kptm.datasets.pretraining.image_text_pairs import ImageTextPairs
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import Built, build
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
+from mm_kptm.io.own_process import _pickled
 from mm_kptm.objectives.tokens import Bernoulli, BernoulliOrFirst
+from mm_kptm.train.protocol import lengths_of
 from mm_kptm.vision.objectives.masked_captions import CaptionShare
 from mm_kptm.vision.objectives.vl_bert import mean_over_examples, mean_over_predictions
+from tests.arrow_folders import save
 from tests.stores import write_regions
 
 CAPTIONS = [{"image": "a", "captions": ["one dog", "a dog"]}, {"image": "b", "captions": ["two"]}]
@@ -153,6 +159,76 @@ def test_names_of_objects_stand_behind_the_texts_about_their_image(data: ImageTe
     assert text.segments.tolist() == [0, 0, 0, 0, 1, 1, 0, 0, 0, 1, 1, 1]
     short = replace(tagged, train=data.train, max_length=8)
     assert max(built(short, "tag-contrast", recipe="oscar-base").training.inputs.texts.lengths) <= 8
+
+
+@pytest.mark.parametrize("tags", [False, True])
+def test_a_token_store_gives_the_same_batches(tags: bool, data: ImageTextPairs, tmp_path: Path) -> None:
+    """Of captions and questions; of lines of JSON as of a folder that `datasets` saved."""
+    np.save(data.features / "object_names.npy", np.array([1, 1, 0, 1, 0], "<i4"))
+    (data.features / "names.json").write_text(json.dumps(["dog", "two"]))
+    (tmp_path / "captions.jsonl").write_text(
+        "\n".join(
+            json.dumps({**line, "language": language}) for line, language in zip(CAPTIONS, ("en", "de"), strict=True)
+        )
+    )
+    columns = {key: [line[key] for line in CAPTIONS] for key in ("image", "captions")}
+    folder = save(tmp_path / "saved", {**columns, "language": ["en", "de"]}, files=2)
+    kept = replace(data, tags=tags, languages=("de", "en"), max_length=8)
+    first, second = replace(kept, token_store=tmp_path / "store"), replace(kept, train=folder)
+    third = replace(second, token_store=tmp_path / "folder")
+    sources = [
+        built(one, "question-answering", recipe="lxmert-base").training for one in (kept, first, first, second, third)
+    ]
+    assert lengths_of(sources[0]).tolist() == [sources[1].length(number) for number in range(len(sources[1]))]
+    expected, *others = (made.inputs.batch(range(len(made)), seeded(0)) for made in sources)
+    for other in others:
+        for name in ("ids", "positions", "segments", "languages"):
+            assert torch.equal(getattr(expected.text, name), getattr(other.text, name)), name
+        assert torch.equal(expected.text.token_labels["answer"], other.text.token_labels["answer"])
+        assert torch.equal(expected.image_of, other.image_of) and expected.text.layout == other.text.layout
+    assert expected.text.languages[expected.text.layout.starts(torch.device("cpu"))].tolist() == [1, 1, 0, 1, 1, 1]
+    index = json.loads((tmp_path / "store" / "train" / "store.json").read_text())
+    assert index["columns"]["ids"] == index["columns"]["segments"] == "uint8" and index["sequences"] == 6
+    stale = built(replace(first, max_length=9), "question-answering", recipe="lxmert-base")
+    with pytest.raises(UserError, match=r"train was built from other files, with another tokenizer or with other set"):
+        stale.source("train")
+
+
+def test_two_captions_of_an_image_are_kept_as_one_text(data: ImageTextPairs, tmp_path: Path) -> None:
+    kept = replace(data, questions=None, caption_pairs=True)
+    sources = [
+        built(one, PAIRED, recipe="visualbert").training.inputs for one in (kept, replace(kept, token_store=tmp_path))
+    ]
+    one, other = (source.batch(range(len(source)), seeded(0)) for source in sources)
+    assert (
+        one.text.ids.tolist() == other.text.ids.tolist() and one.text.segments.tolist() == other.text.segments.tolist()
+    )
+    words = {word: len(BERT_SPECIALS) + place for place, word in enumerate(("one", "two", "a", "dog"))}
+    first = [2, words["one"], words["dog"], 3, words["a"], words["dog"], 3]
+    assert next(iter(one.text.layout.split(one.text.ids))).tolist() == first and len(sources[0]) == 2
+
+
+def test_captions_are_tokenized_by_a_process_of_their_own(
+    data: ImageTextPairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it is given can be sent to it, and needs no torch."""
+    made = built(replace(data, questions=None, token_store=tmp_path / "store"), "masked-tokens")
+    sent: list[bytes | None] = []
+
+    def send(build: object, *given: object, keep_open: object) -> None:
+        sent.append(_pickled(build, given))
+
+    monkeypatch.setattr(token_store, "call_in_own_process", send)
+    with pytest.raises(UserError, match=r"is no token store"):
+        made.source("train")
+    assert sent and sent[0] is not None
+    program = "import pickle, sys; pickle.load(sys.stdin.buffer); sys.exit('torch' in sys.modules)"
+    assert not subprocess.run([sys.executable, "-c", program], input=sent[0], check=False).returncode
+
+
+def test_words_of_a_token_store_cannot_be_switched(data: ImageTextPairs) -> None:
+    with pytest.raises(UserError, match=r"^data.switch changes words of captions in every batch, but data.token_store"):
+        replace(data, switch=data.train, token_store=data.train)
 
 
 def test_uniter_replaces_by_words_and_masks_one_word_at_least(data: ImageTextPairs) -> None:

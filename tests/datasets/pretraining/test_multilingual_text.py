@@ -13,6 +13,7 @@ from mm_kptm.datasets.pretraining.multilingual_text import MultilingualText
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import Built, build
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
+from mm_kptm.train.protocol import lengths_of
 
 TEXTS = {"de": "eins zwei\ndrei\nvier", "en": "one two\nthree\nfour", "fr": "un deux\ntrois\nquatre"}
 WORDS = " ".join(TEXTS.values()).split()
@@ -90,6 +91,7 @@ def test_a_token_store_gives_the_same_batches(
         batch = source.batch(range(len(source)), seeded(0)).by_name[objective]
         batches.append((batch.inputs.text.ids.tolist(), batch.inputs.text.languages.tolist(), batch.labels.tolist()))
         lengths = [source.length(number) for number in range(len(source))]
+        assert lengths_of(source).tolist() == lengths
         written = [] if batch.inputs.target is None else batch.inputs.target.layout.lengths
         assert sum(lengths) == len(batches[-1][0]) + sum(written)
     assert batches[0] == batches[1]

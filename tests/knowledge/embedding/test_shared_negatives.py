@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from pykeen.models import ComplEx
+from pykeen.models import ComplEx, model_resolver
 from pykeen.regularizers import LpRegularizer
+from pykeen.triples import CoreTriplesFactory
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mm_kptm.errors import UserError
+from mm_kptm.knowledge.embedding.embeddings import load_embeddings, save_embeddings
 from mm_kptm.knowledge.embedding.geometries import GEOMETRIES
+from mm_kptm.knowledge.embedding.row_tables import RowAdagrad, RowAdam
 from mm_kptm.knowledge.embedding.scoring import SCORES
-from mm_kptm.knowledge.embedding.shared_negatives import (
-    RowAdagrad,
-    RowAdam,
-    SharedNegatives,
-    SharedNegativesTraining,
-)
+from mm_kptm.knowledge.embedding.shared_negatives import SharedNegatives, SharedNegativesTraining
 from mm_kptm.knowledge.embedding.training import EmbeddingSettings, evaluate_embeddings, train_embeddings
 from mm_kptm.knowledge.graph.splits import open_splits
 
@@ -91,6 +92,8 @@ def test_the_loss_is_that_of_rotate() -> None:
     queries = e[heads] * r[kinds]
     true = torch.view_as_real(queries - e[tails]).flatten(1).norm(dim=1)
     false = torch.view_as_real(queries[:, None] - e[negatives]).flatten(2).norm(dim=2)
+    false = false.masked_fill(tails[:, None] == negatives, 1e4)  # no negatives, but answers
+    assert (tails[:, None] == negatives).any()
     weights = (-false.detach() * 0.5).softmax(1)
     expected = (-F.logsigmoid(2 - true) - (weights * F.logsigmoid(false - 2)).sum(1)).mean() / 2
     assert torch.allclose(training.step(TRIPLES, corrupt_tails=True), expected)
@@ -110,7 +113,7 @@ def test_vectors_of_complex_are_regularised_as_pykeen_does() -> None:
     heads, kinds, tails = TRIPLES.T
     queries = e[heads] * r[kinds]
     true = (queries * e[tails].conj()).sum(-1).real
-    false = (queries[:, None] * e[negatives].conj()).sum(-1).real
+    false = (queries[:, None] * e[negatives].conj()).sum(-1).real.masked_fill(tails[:, None] == negatives, -1e4)
     expected = F.softplus(torch.cat([-true, false.flatten()])).mean()
     regularizer = LpRegularizer(**ComplEx.regularizer_default_kwargs)
     for read in (e[heads], r[kinds], e[tails], e[heads], r[kinds], e[negatives]):
@@ -119,10 +122,13 @@ def test_vectors_of_complex_are_regularised_as_pykeen_does() -> None:
 
 
 def test_optimizers_of_rows_are_those_of_torch_where_every_row_is_touched() -> None:
+    def zeros(name: str, width: int) -> torch.Tensor:
+        return torch.zeros(4, width)
+
     generator = torch.Generator().manual_seed(0)
     table = torch.randn(4, 3, generator=generator)
     weights = table.clone().requires_grad_()
-    adam, peer = RowAdam(table, 0.1), torch.optim.Adam([weights], lr=0.1)
+    adam, peer = RowAdam(zeros, 3, 0.1), torch.optim.Adam([weights], lr=0.1)
     for _ in range(5):
         gradient = torch.randn(4, 3, generator=generator)
         table = adam.step(torch.arange(4), table, gradient)
@@ -131,13 +137,71 @@ def test_optimizers_of_rows_are_those_of_torch_where_every_row_is_touched() -> N
     torch.testing.assert_close(table, weights.detach())
     narrow = torch.zeros(4, 1)
     weights = narrow.clone().requires_grad_()
-    adagrad, other = RowAdagrad(narrow, 0.1), torch.optim.Adagrad([weights], lr=0.1)
+    adagrad, other = RowAdagrad(zeros, 1, 0.1), torch.optim.Adagrad([weights], lr=0.1)
     for _ in range(5):  # of one number, the mean of the squares is the square
         gradient = torch.randn(4, 1, generator=generator)
         narrow = adagrad.step(torch.arange(4), narrow, gradient)
         weights.grad = gradient
         other.step()
     torch.testing.assert_close(narrow, weights.detach())
+
+
+def test_vectors_start_as_those_of_pykeen() -> None:
+    """The same distributions: bounds of uniform values, lengths, moduli and moments."""
+    factory = CoreTriplesFactory.create(TRIPLES, num_entities=4000, num_relations=4000)
+    for name, geometry in GEOMETRIES.items():
+        if name == "distmult":  # trained with drawn negatives in no table of ours
+            continue
+        started = [torch.empty(4000, 8 * geometry.width) for _ in range(2)]
+        for rows, draw in zip(started, (geometry().draw_entities, geometry().draw_relations), strict=True):
+            draw(rows, torch.Generator().manual_seed(0))
+        started = [geometry().constrain_entities(started[0]), geometry().constrain_relations(started[1])]
+        torch.manual_seed(0)
+        peer = model_resolver.make(name, {"embedding_dim": 8}, triples_factory=factory)
+        for ours, theirs in zip(started, (peer.entity_representations, peer.relation_representations), strict=True):
+            values = theirs[0]._embeddings.weight.detach()
+            for moment in (1, 2, 4):
+                torch.testing.assert_close((ours**moment).mean(), (values**moment).mean(), rtol=0.03, atol=0.01)
+            assert ours.abs().max() == pytest.approx(float(values.abs().max()), rel=0.15)
+            torch.testing.assert_close(ours.norm(dim=1).std(), values.norm(dim=1).std(), rtol=0.1, atol=1e-4)
+
+
+@pytest.mark.parametrize("loss", ["nssa", "softplus"])
+def test_an_answer_among_the_negatives_counts_for_nothing(loss: str) -> None:
+    """Of one block whose negatives are all drawn from two entities, the loss is that of the others alone."""
+    triples = torch.tensor([[0, 0, 1]])
+    training = SharedNegativesTraining(triples, 2, 1, settings("distmult", loss=loss, negatives=50))
+    entities, relations = (table.clone().requires_grad_() for table in (training.entities, training.relations))
+    batch = torch.tensor([[0, 0, 1]])
+    both = training._loss(entities, relations, batch, torch.tensor([[0, 1, 1, 1]]), corrupt_tails=True)
+    alone = training._loss(entities, relations, batch, torch.tensor([[0]]), corrupt_tails=True)
+    if loss == "softplus":  # the mean is over all that were drawn
+        both = both * 5 / 2
+    torch.testing.assert_close(both, alone)
+    assert training.step(triples, corrupt_tails=True).isfinite()
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adagrad"])
+def test_mapped_tables_are_trained_as_those_in_memory(optimizer: str, tmp_path: Path) -> None:
+    graph = open_splits("pykeen:nations")
+    asked = EmbeddingSettings(model="rotate", dim=4, epochs=1, loop="shared", optimizer=optimizer)
+    one, other = train_embeddings(graph, asked), train_embeddings(graph, asked, folder=tmp_path / "tables")
+    assert torch.equal(one.embeddings.entity_vectors, other.embeddings.entity_vectors)
+    assert torch.equal(one.embeddings.relation_vectors, other.embeddings.relation_vectors)
+    stored = np.load(tmp_path / "tables" / "entities.npy", mmap_mode="r")
+    assert np.array_equal(stored, torch.view_as_real(other.embeddings.entity_vectors).flatten(1).numpy())
+    save_embeddings(other.embeddings, tmp_path / "saved")
+    assert torch.equal(load_embeddings(tmp_path / "saved").entity_vectors, one.embeddings.entity_vectors)
+
+
+def test_the_loops_of_pykeen_know_no_mapped_files(tmp_path: Path) -> None:
+    graph = open_splits("pykeen:nations")
+    with pytest.raises(UserError, match=r"in mapped files, which pykeen.s loop slcwa does not know; train with"):
+        train_embeddings(graph, EmbeddingSettings(epochs=1), folder=tmp_path)
+    with pytest.raises(
+        UserError, match=r"vectors in mapped files are trained on the CPU, not on cuda; leave one of th"
+    ):
+        train_embeddings(graph, EmbeddingSettings(epochs=1, loop="shared"), folder=tmp_path, device="cuda")
 
 
 @pytest.mark.parametrize("model", ["transe", "distmult"])

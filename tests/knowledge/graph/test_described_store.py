@@ -15,6 +15,7 @@ from mm_kptm.knowledge.graph.described_store import StoredGraph, stored_graph
 from mm_kptm.knowledge.graph.triples import read_triples
 from mm_kptm.knowledge.graph.wikidata5m import Numbering, read_descriptions
 from mm_kptm.knowledge.objectives.knowledge_embedding import DescribedGraph
+from tests.arrow_folders import save
 
 TOKENIZER = WordPiece([*BERT_SPECIALS, "a", "town", "river", "of"], lowercase=True)
 DESCRIPTIONS = "Q1\ta town\nQ2\t\nQ5\tA river of a town\n"
@@ -45,6 +46,7 @@ def test_numbers_and_texts_are_those_in_memory(files, block: int, monkeypatch: p
     in_memory = DescribedGraph(expected, [TOKENIZER.encode(text).ids for text in described.texts], TOKENIZER.specials)
     on_disk = DescribedGraph(found.triples, found.texts, TOKENIZER.specials)
     assert [on_disk.length(n) for n in range(4)] == [in_memory.length(n) for n in range(4)] == [11, 6, 9, 9]
+    assert on_disk.lengths.tolist() == [11, 6, 9, 9]
     one, other = (graph.entities([2, 1, 0]).text.ids.tolist() for graph in (in_memory, on_disk))
     assert one == other and on_disk.num_relations == 2
 
@@ -65,3 +67,18 @@ def test_mistakes_are_named_by_file_and_line(files) -> None:
     files[1].write_text(DESCRIPTIONS + "Q9\n")
     with pytest.raises(UserError, match=r"texts.tsv, line 4 should be a name, a tab and a text, not 'Q9'"):
         stored_graph(files[0].parent / "other", *files, TOKENIZER, source={})
+
+
+def test_folders_of_datasets_hold_the_same_graph(files, tmp_path: Path) -> None:
+    heads, relations, tails = zip(*read_triples(files[0]), strict=True)
+    triples = save(tmp_path / "claims", {"head": heads, "relation": relations, "tail": tails}, files=2)
+    names, texts = ("Q1", "Q2", "Q5"), ("a town", None, "A river of a town")
+    descriptions = save(tmp_path / "texts", {"entity": names, "text": texts})
+    found = stored_graph(tmp_path / "other", triples, descriptions, TOKENIZER, source={})
+    assert [*found.triples] == [*build(files).triples] and found.left_out == 2
+    assert found.texts.columns["ids"].tolist() == build(files).texts.columns["ids"].tolist()
+    assert read_descriptions(descriptions) == read_descriptions(files[1])
+    with pytest.raises(UserError, match=r"none, row 2 has no tail; a triple is head, relation and tail$"):
+        list(read_triples(save(tmp_path / "none", {"head": "ab", "relation": "cd", "tail": ["e", " "]})))
+    with pytest.raises(UserError, match=r"nameless, row 1 has no entity, but a text: 'a town'$"):
+        read_descriptions(save(tmp_path / "nameless", {"entity": [""], "text": ["a town"]}))
