@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 from mm_kptm.data.formats import jsonl as own
 from mm_kptm.data.formats.jsonl import AskedImage
@@ -32,7 +32,12 @@ from mm_kptm.tasks.knowledge.relation_classification import RelationClassificati
 from mm_kptm.tasks.metrics.vqa import normalised
 from mm_kptm.tasks.text.entailment import Entailment
 from mm_kptm.tasks.text.sentence_classification import SentenceClassification
-from mm_kptm.tasks.text.sentence_retrieval import ParallelSentences, SentenceVectorSettings
+from mm_kptm.tasks.text.sentence_retrieval import (
+    ParallelSentences,
+    SentenceVectorSettings,
+    TranslationSource,
+    controls,
+)
 from mm_kptm.tasks.text.tagging import NamedEntities
 from mm_kptm.tasks.vision.captioning import HEAD, ImageCaptioning
 from mm_kptm.tasks.vision.grounding import Grounding
@@ -110,13 +115,18 @@ def relation_classification(data: OwnTexts, request: DataRequest) -> PreparedDat
 def parallel_sentences(data: OwnTexts, request: DataRequest) -> PreparedData:
     """Sentences and their translations."""
     encoding = TextEncoding(data.tokenizer(), data.max_length, data.languages)
-    return _files(
+    prepared = _files(
         data,
         reader(data, own.read_parallel),
         lambda examples: translated(examples, encoding),
         model=data.retriever,
         sizes={"vocab_size": len(encoding.tokenizer)},
     )
+
+    def baselines(split: str) -> dict[str, float]:
+        return controls(cast("TranslationSource", prepared.sources[split]()))
+
+    return replace(prepared, baselines=baselines)
 
 
 def vqa(data: OwnImages, request: DataRequest) -> PreparedData:

@@ -32,6 +32,9 @@ class TextSettings:
     merges.txt (fairseq's encoder.json, vocab.bpe and dict.txt), or XLM's codes and vocab."""
     lowercase: bool = True  #: whether word pieces, or XLM's, are of an uncased model; others say it themselves
     ideographs: bool = True  #: whether text is cut at every ideograph; ERNIE of Tsinghua does not
+    segment_words: bool | None = None
+    """Whether XLM's pairs read running text, segmented into words first as XLM's tools do (Moses, and libraries for
+    Chinese, Thai and Japanese). Unless said, transformers' vocab.json and merges.txt do, and XLM's own files do not."""
     max_length: int = 128  #: pieces of an example that are read, special ones included
     languages: tuple[str, ...] = ()  #: in the order of the encoder's language ids, where it reads them
 
@@ -47,7 +50,19 @@ class TextSettings:
 
     def tokenizer(self) -> Tokenizer:
         """The tokenizer; ``UserError`` where the vocabulary cannot be read."""
-        return open_tokenizer(self.vocabulary, lowercase=self.lowercase, ideographs=self.ideographs)
+        return open_tokenizer(
+            self.vocabulary,
+            lowercase=self.lowercase,
+            ideographs=self.ideographs,
+            segment_words=self.segment_words,
+        )
+
+    @property
+    def tokenization(self) -> dict[str, object]:
+        """What the tokens of a text depend on, besides the text: digests of the tokenizer's files, and settings."""
+        segmented = {} if self.segment_words is None else {"segment_words": self.segment_words}
+        options = {"lowercase": self.lowercase, "ideographs": self.ideographs, **segmented}
+        return {**fingerprints(self.tokenizer_files), **options}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -145,7 +145,11 @@ def _give_tokenizer(built: Built, settings: Experiment) -> None:
     """Let a saved system that reads text have the tokenizer of its data, where these lie in files."""
     if isinstance(data := settings.data, TextSettings) and "text" in find(built.system.recipe).reads:
         built.system.tokenizer = tokenizer_of(
-            built.system, data.vocabulary, lowercase=data.lowercase, ideographs=data.ideographs
+            built.system,
+            data.vocabulary,
+            lowercase=data.lowercase,
+            ideographs=data.ideographs,
+            segment_words=data.segment_words,
         )
 
 

@@ -78,12 +78,20 @@ def text_stream(text: nn.Module, layers: Iterable[nn.Module], *, dim: int) -> Si
     return encoder
 
 
-def masked_tokens(encoder: SingleStream) -> TiedVocabulary:
-    """Dense, the encoder's activation, norm, then the words as output matrix (Liu et al. 2019, section 2.3)."""
-    transform = Transform(encoder.dim, activation=activation_of(encoder), norm=norm_of(encoder))
+def masked_tokens(encoder: SingleStream, *, activation: str = "") -> TiedVocabulary:
+    """Dense, an activation, norm, then the words as output matrix (Liu et al. 2019, section 2.3).
+
+    The activation is the encoder's unless given, as in fairseq; transformers has GELU whatever the encoder has.
+    """
+    transform = Transform(encoder.dim, activation=activation or activation_of(encoder), norm=norm_of(encoder))
     head = TiedVocabulary(transform, submodule(encoder, "embed.text.word", nn.Embedding))
     bert_init(head.transform)
     return head
+
+
+def configured_heads(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Sizes of heads that a configuration of transformers asks for."""
+    return {"masked-tokens": {"activation": "gelu"}} if config.get("hidden_act", "gelu") != "gelu" else {}
 
 
 def classes(encoder: SingleStream, *, num_classes: int = 2, dropout: float = 0.0) -> nn.Sequential:
@@ -239,6 +247,7 @@ ROBERTA_BASE = Recipe(
         Rename("qa_outputs.{leaf}", "heads.answer-spans.{leaf}"),
     ),
     infer_heads=class_counts,
+    configured_heads=configured_heads,
     config_keys=ROBERTA_FIELDS,
     model_types=("roberta",),
     transformers=ROBERTA_FORM,

@@ -75,6 +75,8 @@ class Recipe:
     """What a translated checkpoint and the sizes known so far tell of sizes that are no plain numbers."""
     infer_heads: Callable[[Mapping[str, Tensor]], Mapping[str, Mapping[str, Any]]] | None = None
     """What a translated checkpoint tells of the sizes of heads, by head."""
+    configured_heads: Callable[[Mapping[str, Any]], Mapping[str, Mapping[str, Any]]] | None = None
+    """What a published configuration tells of the sizes of heads, by head."""
     infer_frontends: Callable[[TranslatedState, Mapping[str, Any]], Mapping[str, Mapping[str, Any]]] | None = None
     """What a translated checkpoint and its configuration tell of the sizes of frontends, by frontend."""
     notes: tuple[str, ...] = ()  #: where the released code, or ours, departs from the paper

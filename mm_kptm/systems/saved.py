@@ -270,12 +270,16 @@ def give_tokenizer(system: System, folder: Path) -> None:
     recipe = find(system.recipe)
     if "text" not in recipe.reads or recipe.text.tokenizer == "characters":
         return
-    lowercase, ideographs = read_options(folder)
-    system.tokenizer = tokenizer_of(system, folder, lowercase=lowercase, ideographs=ideographs)
+    system.tokenizer = tokenizer_of(system, folder, **read_options(folder)._asdict())
 
 
 def tokenizer_of(
-    system: System, source: Path | Mapping[str, bytes], *, lowercase: bool | None = None, ideographs: bool = True
+    system: System,
+    source: Path | Mapping[str, bytes],
+    *,
+    lowercase: bool | None = None,
+    ideographs: bool = True,
+    segment_words: bool | None = None,
 ) -> TextTokenizer:
     """The tokenizer in a file, a folder, or files by their names, for one system; it is read when it is first used."""
     limits = _text_limits(system)
@@ -286,6 +290,7 @@ def tokenizer_of(
         languages=limits.languages,
         lowercase=lowercase,
         ideographs=ideographs,
+        segment_words=segment_words,
         siglip=True if find(system.recipe).text.tokenizer == "siglip" else None,
     )
 

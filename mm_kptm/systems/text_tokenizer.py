@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from mm_kptm.batch import Inputs, Tokens
 from mm_kptm.data.tokenizers.opening import OPTIONS, open_tokenizer, siglip_class, tokenizer_files
@@ -38,6 +39,7 @@ class TextTokenizer:
         lowercase: of an uncased model; None: what the files say.
         ideographs: whether word pieces are cut at every ideograph.
         siglip: whether the files are SigLIP's; None: as they say.
+        segment_words: whether XLM's pairs read running text; None: transformers' files do, XLM's own do not.
     """
 
     source: Path | Mapping[str, bytes]
@@ -47,6 +49,7 @@ class TextTokenizer:
     lowercase: bool | None = None
     ideographs: bool = True
     siglip: bool | None = None
+    segment_words: bool | None = None
 
     @cached_property
     def pieces(self) -> Tokenizer:
@@ -68,7 +71,13 @@ class TextTokenizer:
             return self._open(Path(folder))
 
     def _open(self, source: Path) -> Tokenizer:
-        return open_tokenizer(source, lowercase=self.lowercase, ideographs=self.ideographs, siglip=self.siglip)
+        return open_tokenizer(
+            source,
+            lowercase=self.lowercase,
+            ideographs=self.ideographs,
+            siglip=self.siglip,
+            segment_words=self.segment_words,
+        )
 
     def __call__(
         self,
@@ -139,6 +148,7 @@ class TextTokenizer:
             if (folder / name).resolve() != file.resolve():
                 shutil.copyfile(file, folder / name)
         options: dict[str, object] = {"do_lower_case": self.lowercase, "tokenize_chinese_chars": self.ideographs}
+        options["segment_words"] = self.segment_words
         named = siglip_class(files[0]) if files else None
         if self.siglip or named:
             options = {"tokenizer_class": named or TOKENIZER_CLASS}
@@ -146,14 +156,26 @@ class TextTokenizer:
         write_json(folder / OPTIONS, limits | {name: value for name, value in options.items() if value is not None})
 
 
-def read_options(folder: Path) -> tuple[bool | None, bool]:
-    """Whether the files of a folder are of an uncased model, if that is said, and whether ideographs are cut apart."""
+class TokenizerOptions(NamedTuple):
+    """What the files of a folder say of how texts are read; None: nothing."""
+
+    lowercase: bool | None = None  #: of an uncased model
+    ideographs: bool = True  #: whether word pieces are cut at every ideograph
+    segment_words: bool | None = None  #: whether XLM's pairs read running text
+
+
+def read_options(folder: Path) -> TokenizerOptions:
+    """The options of the tokenizer in a folder."""
     try:
         options = read_config_file(folder / OPTIONS)
     except UserError:
-        return None, True
-    lowercase = options.get("do_lower_case")
-    return lowercase if isinstance(lowercase, bool) else None, options.get("tokenize_chinese_chars") is not False
+        return TokenizerOptions()
+    lowercase, segmented = options.get("do_lower_case"), options.get("segment_words")
+    return TokenizerOptions(
+        lowercase if isinstance(lowercase, bool) else None,
+        options.get("tokenize_chinese_chars") is not False,
+        segmented if isinstance(segmented, bool) else None,
+    )
 
 
 def _listed(name: str, texts: object) -> list[str]:

@@ -78,11 +78,12 @@ def add_verbs(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _fetch_parallel(options: argparse.Namespace) -> int:
-    from mm_kptm.crosslingual.corpora.parallel_packages import build, chosen
+    from mm_kptm.crosslingual.corpora.parallel_packages import SOURCE, build, chosen
 
     packages = chosen(options.packages.split(","))
     built = build(packages, options.languages.split(","), options.out, options.archives, max_words=options.max_words)
-    texts = [path for path in built.files if path.suffix not in (".json", ".jsonl")]
+    bitext = (path for path in built.files if path.suffix not in (".json", ".jsonl"))
+    texts = [path for path in bitext if SOURCE in path.stem.split("-")]  # between other languages they stand again
     if options.vocab_size and texts:
         from mm_kptm.data.tokenizers.training import train_tokenizer
         from mm_kptm.io.atomic import write_text

@@ -32,10 +32,17 @@ class LinearMap(nn.Linear):
 
 
 class FeedForwardMap(nn.Module):
-    """A map of several linear layers with a non-linearity between them, D -> ``hidden_dim`` .. -> D.
+    """A map of linear layers with biases and a non-linearity between them, D -> ``hidden_dim`` .. -> D.
+
+    Args:
+        dim: of both spaces.
+        hidden_dim: width between the layers.
+        num_layers: number of linear layers; one alone is an affine map.
+        activation: non-linearity.
+        negative_slope: slope of the leaky ReLU below zero.
 
     Raises:
-        UserError: fewer than two layers, which would be linear.
+        UserError: no layer.
     """
 
     def __init__(
@@ -45,14 +52,15 @@ class FeedForwardMap(nn.Module):
         hidden_dim: int,
         num_layers: int = 2,
         activation: Literal["leaky_relu", "tanh"] = "leaky_relu",
+        negative_slope: float = 0.1,
     ) -> None:
         super().__init__()
-        if num_layers < 2:
-            raise UserError(f"a map of {num_layers} layers has no non-linearity; choose two or more, or a linear map")
+        if num_layers < 1:
+            raise UserError(f"a map has at least one layer, not {num_layers}")
         dims = [dim, *[hidden_dim] * (num_layers - 1), dim]
         layers: list[nn.Module] = []
         for size, following in pairwise(dims):
-            layers += [nn.Linear(size, following), nn.Tanh() if activation == "tanh" else nn.LeakyReLU(0.1)]
+            layers += [nn.Linear(size, following), nn.Tanh() if activation == "tanh" else nn.LeakyReLU(negative_slope)]
         self.layers = nn.Sequential(*layers[:-1])
 
     def forward(self, states: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ beside what was built. Nothing of the texts is part of this package.
 from __future__ import annotations
 
 import gzip
+import itertools
 import re
 import tempfile
 from collections import Counter
@@ -102,9 +103,10 @@ def build(
 ) -> Built:
     """Write the bitext of packages.
 
-    ``catalogues-de-en.de`` and ``.en`` hold the messages of all catalogues, line by line, ``catalogues.jsonl`` those
-    that are translated into all languages, and ``manual-pages-de-en.de`` and so on the paragraphs of manual pages;
-    ``udhr.jsonl`` the articles of the declaration in all languages; ``sources.json`` counts, licences and digests.
+    ``catalogues-de-en.de`` and ``.en`` hold the messages of all catalogues, line by line, ``catalogues-de-fr.de`` and
+    ``.fr`` the translations of the same messages, ``catalogues.jsonl`` those in all languages, and
+    ``manual-pages-de-en.de`` and so on the paragraphs of manual pages; ``udhr.jsonl`` the articles of the declaration
+    in all languages; ``sources.json`` counts, licences and digests.
 
     Args:
         packages: from :data:`PACKAGES`.
@@ -200,18 +202,28 @@ def _write_pairs(
         if not cleaned.pairs:
             raise UserError(f"the {name.replace('-', ' ')} hold no sentence in {language!r}; leave that language out")
         kept[language], dropped[language] = len(cleaned.pairs), cleaned.dropped
-        codes = sorted((SOURCE, language))
-        for code in codes:
-            path = out / f"{name}-{'-'.join(codes)}.{code}"
-            write_lines(path, [pair[code != SOURCE] for pair in cleaned.pairs])
-            built.files.append(path)
+        built.files += _write_bitext(out, name, (SOURCE, language), cleaned.pairs)
         for source, target in cleaned.pairs:
             translations.setdefault(source, {SOURCE: source}).setdefault(language, target)
+    between = {}
+    for one, other in itertools.combinations(sorted(messages), 2):
+        shared = [(found[one], found[other]) for found in translations.values() if one in found and other in found]
+        built.files += _write_bitext(out, name, (one, other), shared)
+        between[f"{one}-{other}"] = len(shared)
     whole = [found for found in translations.values() if len(found) == len(messages) + 1]
     path = out / f"{name}.jsonl"
     write_rows(path, ROWS[name], {code: [found[code] for found in whole] for code in (SOURCE, *messages)})
     built.files.append(path)
-    return {"pairs": kept, "in all languages": len(whole), "dropped": dropped}
+    return {"pairs": kept, "of one message": between, "in all languages": len(whole), "dropped": dropped}
+
+
+def _write_bitext(out: Path, name: str, languages: Pair, pairs: Sequence[Pair]) -> list[Path]:
+    """Write pairs line by line, in two files named by their languages in alphabetical order."""
+    codes = sorted(languages)
+    paths = [out / f"{name}-{'-'.join(codes)}.{language}" for language in languages]
+    for side, path in enumerate(paths):
+        write_lines(path, [pair[side] for pair in pairs])
+    return paths
 
 
 def catalogue_pairs(package: ParallelPackage, opened: Mapping[PackageArchive, Path], language: str) -> Iterator[Pair]:

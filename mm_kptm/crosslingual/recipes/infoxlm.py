@@ -16,7 +16,7 @@ from mm_kptm.crosslingual.recipes.xlm_r import (
 )
 from mm_kptm.models.single import SingleStream
 from mm_kptm.recipes.bert import class_counts
-from mm_kptm.recipes.roberta import ROBERTA_TABLES, fairseq_rules
+from mm_kptm.recipes.roberta import ROBERTA_TABLES, configured_heads, fairseq_rules
 from mm_kptm.systems.published_fields import check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, Rename, Rule
@@ -80,6 +80,7 @@ INFOXLM_BASE = Recipe(
     read_config=read_contrast_config,
     infer_from_shapes=ROBERTA_TABLES,
     infer_heads=class_counts,
+    configured_heads=configured_heads,
     transformers=XLM_ROBERTA_FORM,
     notes=(
         *NOTES,
@@ -114,6 +115,7 @@ XLM_ALIGN_BASE = Recipe(
     read_config=read_alignment_config,
     infer_from_shapes=ROBERTA_TABLES,
     infer_heads=class_counts,
+    configured_heads=configured_heads,
     transformers=XLM_ROBERTA_FORM,
     notes=(*NOTES, "the released weights are the encoder alone; the head word-alignment was kept in training only"),
 )

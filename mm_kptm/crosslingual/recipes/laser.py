@@ -10,25 +10,27 @@ from mm_kptm.batch import ALL_ROWS, Encoded, Inputs, OutputRows
 from mm_kptm.errors import UserError
 from mm_kptm.nn.assembly import refuse_branches, required_text
 from mm_kptm.nn.pooling import maximum
-from mm_kptm.nn.recurrent.lstm import BiLstm, RecurrentStates
-from mm_kptm.systems.published_fields import check_fields
+from mm_kptm.nn.recurrent.lstm import Lstm, RecurrentStates
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Rename
 from mm_kptm.systems.text_format import SequenceTemplate, TextFormat
 
 
 class LaserEncoder(nn.Module):
-    """Word vectors through a stacked BiLSTM; a sentence is the largest of its states in every dim.
+    """Word vectors through a stacked LSTM; a sentence is the largest of its states in every dim.
 
-    Shapes: T token rows, B sentences, D dim, which is twice the width of a direction.
+    Shapes: T token rows, B sentences, D dim, which is the width of all directions together.
     """
 
-    def __init__(self, vocab_size: int, input_dim: int, dim: int, num_layers: int, *, dropout: float) -> None:
+    def __init__(
+        self, vocab_size: int, input_dim: int, dim: int, num_layers: int, *, bidirectional: bool, dropout: float
+    ) -> None:
         super().__init__()
         self.dim = dim
         self.word = nn.Embedding(vocab_size, input_dim)
         self.drop = nn.Dropout(dropout)
-        self.lstm = BiLstm(input_dim, dim // 2, num_layers, dropout=dropout)
+        width = dim // 2 if bidirectional else dim
+        self.lstm = Lstm(input_dim, width, num_layers, dropout=dropout, bidirectional=bidirectional)
 
     def read(self, inputs: Inputs) -> RecurrentStates:
         """The states of all rows, and the last ones of every layer."""
@@ -48,6 +50,7 @@ def laser(
     dim: int = 1024,
     input_dim: int = 320,
     num_layers: int = 5,
+    bidirectional: bool = True,
     dropout: float = 0.1,
 ) -> LaserEncoder:
     """The encoder of Artetxe and Schwenk (2019, section 3); the defaults are the model of 93 languages.
@@ -55,11 +58,11 @@ def laser(
     ``dim`` is the width of both directions together.
 
     Raises:
-        UserError: ``dim`` is odd.
+        UserError: two directions, and ``dim`` is odd.
     """
-    if dim % 2:
+    if bidirectional and dim % 2:
         raise UserError(f"a BiLSTM has two directions of equal width, but its dim is {dim}; make it even")
-    encoder = LaserEncoder(vocab_size, input_dim, dim, num_layers, dropout=dropout)
+    encoder = LaserEncoder(vocab_size, input_dim, dim, num_layers, bidirectional=bidirectional, dropout=dropout)
     with torch.no_grad():
         for parameter in encoder.parameters():
             parameter.uniform_(-0.1, 0.1)  # as fairseq's LSTM, of which it is one
@@ -70,25 +73,30 @@ _FIELDS = {
     "num_embeddings": "vocab_size",
     "embed_dim": "input_dim",
     "num_layers": "num_layers",
+    "bidirectional": "bidirectional",
 }
 
 
 def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """The constructor's arguments, which lie beside the weights under ``params``.
 
-    Raises:
-        UserError: another value than the released encoder has.
+    What they say of padding changes no state: texts are ragged here, and the released code masks it.
     """
     config = {**config, **config.get("params", {})}
-    check_fields("laser", config, {"bidirectional": (True,), "padding_value": (0, 0.0)})
     sizes = {ours: config[theirs] for theirs, ours in _FIELDS.items() if theirs in config}
-    return {**sizes, "dim": 2 * config["hidden_size"]} if "hidden_size" in config else sizes
+    directions = 2 if config.get("bidirectional", True) else 1
+    return {**sizes, "dim": directions * config["hidden_size"]} if "hidden_size" in config else sizes
 
 
 def infer_sizes(tensors: Mapping[str, Tensor], sizes: Mapping[str, Any]) -> dict[str, int]:
-    """Width and number of the layers in a checkpoint."""
-    layers = [name for name in tensors if name.startswith("encoder.lstm.weight_hh_l") and "reverse" not in name]
-    return {"num_layers": len(layers), "dim": 2 * tensors[layers[0]].shape[1]} if layers else {}
+    """Width, directions and number of the layers in a checkpoint."""
+    matrices = [name for name in tensors if name.startswith("encoder.lstm.weight_hh_l")]
+    if not matrices:
+        return {}
+    both = any(name.endswith("_reverse") for name in matrices)
+    directions = 2 if both else 1
+    width = directions * tensors[matrices[0]].shape[1]
+    return {"num_layers": len(matrices) // directions, "bidirectional": both, "dim": width}
 
 
 LASER = Recipe(

@@ -13,7 +13,7 @@ from mm_kptm.crosslingual.recipes.xlm_r import (
     read_config,
     xlm_r,
 )
-from mm_kptm.recipes.roberta import ROBERTA_TABLES
+from mm_kptm.recipes.roberta import ROBERTA_TABLES, configured_heads
 from mm_kptm.systems.published_fields import check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, Rename
@@ -68,6 +68,7 @@ XLM_K_BASE = Recipe(
     fixed_fields={},
     read_config=read_definition_config,
     infer_from_shapes=ROBERTA_TABLES,
+    configured_heads=configured_heads,
     notes=(
         *NOTES,
         "queues are in no checkpoint: load a head entity-definition with fresh=['heads.entity-definition.words', "

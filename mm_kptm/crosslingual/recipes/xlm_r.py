@@ -12,6 +12,7 @@ from mm_kptm.recipes.roberta import (
     ROBERTA_FIELDS,
     ROBERTA_TABLES,
     classes,
+    configured_heads,
     fairseq_head_rules,
     fairseq_rules,
     hugging_face_rules,
@@ -149,6 +150,7 @@ XLM_R_BASE = Recipe(
     read_config=read_config,
     infer_from_shapes=ROBERTA_TABLES,
     infer_heads=class_counts,
+    configured_heads=configured_heads,
     transformers=XLM_ROBERTA_FORM,
     notes=NOTES,
 )

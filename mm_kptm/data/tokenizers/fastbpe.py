@@ -1,7 +1,8 @@
 """Byte-pair encoding as in fastBPE and XLM (Sennrich et al. 2016; Conneau and Lample 2019).
 
 Files: ``codes`` has one merge a line, best first (``left right count``, ``</w>`` at the end of a word);
-``vocab`` one piece a line (``piece count``, ``@@`` where the word goes on).
+``vocab`` one piece a line (``piece count``, ``@@`` where the word goes on). Hugging Face has the same in ``vocab.json``
+(every piece with its id, ``</w>`` at the end of a word) and ``merges.txt``.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from pathlib import Path
 from tokenizers import Tokenizer as Engine
 from tokenizers import models, pre_tokenizers
 
+from mm_kptm.data.tokenizers.moses import origins, segmented
 from mm_kptm.data.tokenizers.protocol import Pieces, Specials
 from mm_kptm.errors import UserError
+from mm_kptm.io.records import Record, read_json
 from mm_kptm.io.text_lines import is_count, read_text
 
 #: Special tokens before the words of every XLM vocabulary; ``</s>`` starts and ends texts, ``<special1>`` is the mask.
@@ -24,7 +27,7 @@ _UNKNOWN, _END, _ONWARD = "<unk>", "</w>", "@@"
 
 
 class FastBpe:
-    """XLM's tokenizer, for pre-tokenized texts (Moses tokenization, without escapes).
+    """XLM's tokenizer, for texts of words between blanks (Moses tokenization, without escapes) or for running text.
 
     A piece that the vocabulary lacks is ``<unk>``; it is not split further, as merges ignore the vocabulary.
 
@@ -32,14 +35,24 @@ class FastBpe:
         words: the vocabulary after the special tokens, in order of their ids.
         merges: merges of two symbols, best first.
         lowercase: lower-case and strip accents, as the models of 15 languages do; those of 17 and 100 do neither.
+        segment_words: whether running text is segmented into words first, as XLM's tools do
+            (:func:`~mm_kptm.data.tokenizers.moses.segmented`).
     """
 
-    def __init__(self, words: Sequence[str], merges: Sequence[tuple[str, str]], *, lowercase: bool) -> None:
+    def __init__(
+        self,
+        words: Sequence[str],
+        merges: Sequence[tuple[str, str]],
+        *,
+        lowercase: bool,
+        segment_words: bool = False,
+    ) -> None:
         self.vocabulary = (*SPECIAL_TOKENS, *words)
         self._ids = {piece: number for number, piece in enumerate(self.vocabulary)}
         special = (self._ids[name] for name in ("<pad>", _UNKNOWN, "</s>", "</s>", "<special1>"))
         self.specials = Specials(*special)
         self.lowercase = lowercase
+        self.segment_words = segment_words
         # the engine only segments, so its symbols are those of the merges; any other is a piece by itself
         symbols = dict.fromkeys(chain.from_iterable((left, right, left + right) for left, right in merges))
         numbers = {symbol: number for number, symbol in enumerate((_UNKNOWN, *symbols))}
@@ -51,32 +64,59 @@ class FastBpe:
         self._engine.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
 
     @classmethod
-    def open(cls, codes: str | Path, vocab: str | Path, *, lowercase: bool) -> FastBpe:
+    def open(cls, codes: str | Path, vocab: str | Path, *, lowercase: bool, segment_words: bool = False) -> FastBpe:
         """From the two published files, such as ``codes_xnli_15`` and ``vocab_xnli_15``.
 
         Raises:
             UserError: a file is missing, empty or no UTF-8; a line of the codes is no merge.
         """
-        return cls(list(read_words(Path(vocab))), list(read_merges(Path(codes))), lowercase=lowercase)
+        words, merges = list(read_words(Path(vocab))), list(read_merges(Path(codes)))
+        return cls(words, merges, lowercase=lowercase, segment_words=segment_words)
+
+    @classmethod
+    def open_json(
+        cls, vocab: str | Path, merges: str | Path, *, lowercase: bool, segment_words: bool = True
+    ) -> FastBpe:
+        """From ``vocab.json`` and ``merges.txt`` of transformers' ``XLMTokenizer``, which reads running text.
+
+        Raises:
+            UserError: a file is missing, empty or no UTF-8; a line is no merge; ids are not 0, 1, 2 and so on; or
+                special tokens have other ids than XLM's.
+        """
+        record = Record.of(read_json(Path(vocab)), str(vocab))
+        ids = {piece: record.count(piece) for piece in record.values}
+        pieces = sorted(ids, key=ids.__getitem__)
+        if sorted(ids.values()) != list(range(len(ids))) or tuple(pieces[: len(SPECIAL_TOKENS)]) != SPECIAL_TOKENS:
+            raise UserError(
+                f"{vocab} is no vocabulary of XLM: ids 0 to {len(SPECIAL_TOKENS) - 1} must be those of "
+                f"{', '.join(SPECIAL_TOKENS[:5])} and so on, and the others follow without a gap"
+            )
+        words = [
+            piece.removesuffix(_END) if piece.endswith(_END) else piece + _ONWARD
+            for piece in pieces[len(SPECIAL_TOKENS) :]
+        ]
+        return cls(words, list(read_merges(Path(merges))), lowercase=lowercase, segment_words=segment_words)
 
     def __len__(self) -> int:
         return len(self.vocabulary)
 
     def encode(self, text: str, language: str | None = None) -> Pieces:
         """The pieces of a text in any language, with their character spans in the given text."""
-        normal, origins = self._normal(text)
+        words = segmented(text, language) if self.segment_words else text
+        places: Sequence[int] = origins(text, words) if self.segment_words else range(len(text))
+        normal, letters = self._normal(words)
         ids, texts, spans = [], [], []
         for first, last in self._engine.encode(normal, add_special_tokens=False).offsets:
             goes_on = last < len(normal) and not normal[last].isspace()
             piece = normal[first:last] + (_ONWARD if goes_on else "")
             ids.append(self._ids.get(piece, self.specials.unknown))
             texts.append(piece)
-            spans.append((origins[first], origins[last - 1] + 1))
+            spans.append((places[letters[first]], places[letters[last - 1]] + 1))
         return Pieces(tuple(ids), tuple(texts), tuple(spans))
 
-    def normalized(self, text: str) -> str:
-        """The normalised text: lower-cased and without accents, if this tokenizer does so."""
-        return self._normal(text)[0]
+    def normalized(self, text: str, language: str | None = None) -> str:
+        """The normalised text: segmented, lower-cased and without accents, as far as this tokenizer does so."""
+        return self._normal(segmented(text, language) if self.segment_words else text)[0]
 
     def _normal(self, text: str) -> tuple[str, Sequence[int]]:
         """The normalised text, and the source character of each of its characters."""
@@ -91,6 +131,11 @@ class FastBpe:
             if unicodedata.category(mark) != "Mn"
         ]
         return "".join(mark for mark, _ in kept), [origin for _, origin in kept]
+
+
+def is_xlm(vocabulary: object) -> bool:
+    """Whether the pieces of a ``vocab.json`` are XLM's."""
+    return isinstance(vocabulary, dict) and SPECIAL_TOKENS[-1] in vocabulary and any(_END in p for p in vocabulary)
 
 
 def _lines(file: Path) -> Iterator[tuple[int, str]]:

@@ -8,14 +8,17 @@ from __future__ import annotations
 from difflib import SequenceMatcher
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import regex
 
 from mm_kptm.errors import UserError
 
-#: Codes with three letters that LASER's scripts know by two.
-_TWO_LETTERS = {"cmn": "zh", "wuu": "zh", "yue": "zh", "jpn": "ja", "ell": "el"}
+#: Codes with three letters that the scripts know by two.
+_TWO_LETTERS = {"cmn": "zh", "wuu": "zh", "yue": "zh", "jpn": "ja", "ell": "el", "tha": "th"}
+#: Places of KyTea's model: its own, and that of Debian's package.
+_KYTEA_MODELS = (Path("/usr/local/share/kytea/model.bin"), Path("/usr/share/kytea/model.bin"))
 _CONTROL = regex.compile(r"\p{C}")
 
 
@@ -44,6 +47,37 @@ def prepared(text: str, language: str | None = None, *, romanized: bool = True) 
     elif code == "el" and romanized:
         words = _needed("transliterate", "transliterate", code).translit(words, "el", reversed=True)
     return " ".join(words.lower().split())
+
+
+def segmented(text: str, language: str | None = None) -> str:
+    """The words of a text between single blanks, in their own case, as XLM's tools cut them (Conneau and Lample 2019).
+
+    Punctuation of other scripts is written in ASCII, punctuation is normalised, control characters become blanks and
+    Moses' tokenizer cuts words without escapes. In its place stand jieba for Chinese (XLM had Stanford's segmenter),
+    PyThaiNLP for Thai and KyTea for Japanese.
+
+    Args:
+        text: a line.
+        language: its code; None: English. Codes that Moses does not know are cut as English.
+
+    Raises:
+        UserError: a package or a model that the language needs is not installed.
+    """
+    code = _TWO_LETTERS.get(language or "en", language or "en")
+    normalizer, tokenizer, _ = _moses(code)
+    if code == "zh":
+        text = " ".join(_needed("jieba", "jieba", code).cut(text))
+    plain = _CONTROL.sub(" ", normalizer.normalize(normalizer.replace_unicode_punct(text)))
+    words: list[str]
+    if code == "zh":
+        words = [plain]
+    elif code == "th":
+        words = _needed("pythainlp.tokenize", "pythainlp", code).word_tokenize(plain)
+    elif code == "ja":
+        words = list(_kytea().getWS(plain))
+    else:
+        words = tokenizer.tokenize(plain, escape=False)
+    return " ".join(" ".join(words).split())
 
 
 def origins(text: str, cut: str) -> list[int]:
@@ -76,6 +110,18 @@ def _moses(code: str) -> tuple[Any, Any, Any]:
 @cache
 def _mecab() -> Any:
     return _needed("MeCab", "mecab-python3 unidic-lite", "ja").Tagger("-Owakati")
+
+
+@cache
+def _kytea() -> Any:
+    library = _needed("Mykytea", "kytea", "ja")
+    model = next((path for path in _KYTEA_MODELS if path.is_file()), None)
+    if model is None:
+        raise UserError(
+            f"texts in ja are cut with KyTea, whose model is not installed ({_KYTEA_MODELS[1]} of Debian's package "
+            "kytea was looked for); give text that is cut already"
+        )
+    return library.Mykytea(f"-model {model}")
 
 
 def _needed(name: str, package: str, code: str) -> Any:

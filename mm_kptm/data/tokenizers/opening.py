@@ -7,6 +7,7 @@
 | ``vocab.json`` and ``merges.txt`` | byte-level pairs of RoBERTa and its kin, as Hugging Face has them |
 | ``encoder.json`` and ``vocab.bpe``, perhaps ``dict.txt`` | the same, as fairseq has them |
 | ``codes...`` and ``vocab...`` | fastBPE's pairs of XLM |
+| ``vocab.json`` with XLM's special tokens, and ``merges.txt`` | the same, as Hugging Face has them |
 | ``....fcodes`` and ``....fvocab``, perhaps ``dictionary.json`` | LASER's words and pairs |
 | ``sentencepiece.bpe.model``, perhaps ``dict.txt`` | XLM-R's SentencePiece with fairseq's ids |
 | ``sentencepiece.bpe.model`` and ``vocab.txt`` | ERNIE-M's SentencePiece |
@@ -23,7 +24,7 @@ from pathlib import Path
 
 from mm_kptm.data.tokenizers.byte_level import open_byte_level
 from mm_kptm.data.tokenizers.clip_bpe import PUBLISHED, ClipBpe, ends_words, is_clip
-from mm_kptm.data.tokenizers.fastbpe import FastBpe
+from mm_kptm.data.tokenizers.fastbpe import FastBpe, is_xlm
 from mm_kptm.data.tokenizers.laser import CODES, VOCABULARY, LaserTokenizer
 from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.data.tokenizers.sentencepiece import ErnieM, SentencePiece
@@ -85,7 +86,12 @@ def tokenizer_files(path: str | Path) -> tuple[Path, ...]:
 
 
 def open_tokenizer(
-    path: str | Path, *, lowercase: bool | None = None, ideographs: bool = True, siglip: bool | None = None
+    path: str | Path,
+    *,
+    lowercase: bool | None = None,
+    ideographs: bool = True,
+    siglip: bool | None = None,
+    segment_words: bool | None = None,
 ) -> Tokenizer:
     """The tokenizer in a file or a folder.
 
@@ -95,30 +101,71 @@ def open_tokenizer(
             them has a capital. The other kinds say it themselves.
         ideographs: whether word pieces are cut at every ideograph.
         siglip: whether a ``.model`` or ``tokenizer.json`` is SigLIP's; when None, as a configuration beside it says.
+        segment_words: whether XLM's pairs read running text, which is segmented into words first; when None,
+            transformers' files are of running text and XLM's own are not. The other kinds segment by themselves.
 
     Raises:
-        UserError: there is none, its files are malformed, or it lacks special tokens.
+        UserError: there is none, its files are malformed, it lacks special tokens, or words cannot be segmented.
     """
     files = tokenizer_files(path)
     first = files[0]
+    tokenizer = _opened(files, lowercase=lowercase, ideographs=ideographs, siglip=siglip, segment_words=segment_words)
+    if segment_words and not isinstance(tokenizer, FastBpe):
+        raise UserError(
+            f"words were to be segmented before the pieces of {first}, but it reads running text by itself; "
+            "segment_words is for XLM's codes"
+        )
+    return tokenizer
+
+
+def _opened(
+    files: Sequence[Path],
+    *,
+    lowercase: bool | None,
+    ideographs: bool,
+    siglip: bool | None,
+    segment_words: bool | None,
+) -> Tokenizer:
+    first = files[0]
     if first.suffix in (".json", ".model") and len(files) == 1 and (siglip_class(first) if siglip is None else siglip):
         return SiglipTokenizer.open(first)
-    if first.suffix == ".gz" or files == (first.parent / _MERGES,):
+    if first.suffix == ".gz" or tuple(files) == (first.parent / _MERGES,):
         return ClipBpe.open(first)
     if first.suffix == ".json":
         if len(files) == 1:
             return ClipBpe.open(first) if is_clip(_pieces(first)) else TokenizerJson.open(first)
-        return ClipBpe.open(files[1]) if is_clip(read_json(first)) else open_byte_level(*files)
+        numbers = read_json(first)
+        if is_clip(numbers):
+            return ClipBpe.open(files[1])
+        if not is_xlm(numbers):
+            return open_byte_level(*files)
+        opened: Callable[..., WordPiece | FastBpe] = partial(
+            FastBpe.open_json, *files[:2], segment_words=segment_words is not False
+        )
+        return _cased(opened, _xlm_lowercase(first) if lowercase is None else lowercase)
     if first.suffix == ".model":
         return _open_model(files)
     if first.suffix == CODES:
         return LaserTokenizer.open(*files)
-    opened: Callable[..., WordPiece | FastBpe]
-    opened = partial(WordPiece.open, first, ideographs=ideographs) if len(files) == 1 else partial(FastBpe.open, *files)
+    if len(files) == 1:
+        return _cased(partial(WordPiece.open, first, ideographs=ideographs), lowercase)
+    return _cased(partial(FastBpe.open, *files, segment_words=bool(segment_words)), lowercase)
+
+
+def _cased(opened: Callable[..., WordPiece | FastBpe], lowercase: bool | None) -> WordPiece | FastBpe:
+    """The tokenizer, of an uncased model if no piece has a capital and nothing else is said."""
     if lowercase is None:
         pieces = opened(lowercase=False).vocabulary
         lowercase = all(piece == piece.lower() for piece in pieces if not piece.startswith(("[", "<")))
     return opened(lowercase=lowercase)
+
+
+def _xlm_lowercase(file: Path) -> bool | None:
+    """What a configuration of transformers beside a file says of case and accents in XLM; None: nothing."""
+    beside = file.with_name(OPTIONS)
+    said = read_json(beside) if beside.is_file() else None
+    lowercase = said.get("do_lowercase_and_remove_accent") if isinstance(said, dict) else None
+    return lowercase if isinstance(lowercase, bool) else None
 
 
 def siglip_class(file: Path) -> str | None:

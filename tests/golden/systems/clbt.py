@@ -1,5 +1,7 @@
 """CLBT's alignment policies, losses and maps."""
 
+import re
+
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
@@ -23,14 +25,15 @@ def maps(case: Case) -> dict[str, Answer]:
     target = aligned_rows(inputs["emb_b"], inputs["align_b"], inputs["align_mask"])
     answers = {"source_vectors": source, "target_vectors": target, "mean_cosine": mean_cosine(source, target)}
     for suffix, pair in (("", (source, target)), ("_normalised", (F.normalize(source), F.normalize(target)))):
+        margins = {f"loss_margin{k}{suffix}": margin_loss(*pair, k=int(k)) for k in numbers(case, r"loss_margin(\d+)")}
         answers |= {
             f"loss_l2_dist{suffix}": squared_distance(*pair),
             f"loss_cos_sim{suffix}": cosine_loss(*pair),
-            f"loss_margin2{suffix}": margin_loss(*pair, k=2),
+            **margins,
         }
     linear = LinearMap(config["hidden"])
     optimizer = torch.optim.SGD(linear.parameters(), lr=config["sgd_lr"])
-    for step in range(2):
+    for step in sorted(numbers(case, r"step(\d+)_loss"), key=int):
         with torch.enable_grad():
             loss = squared_distance(linear(source), target)
             optimizer.zero_grad()
@@ -46,7 +49,11 @@ def maps(case: Case) -> dict[str, Answer]:
     }
     shape = config["nonlinear"]
     nonlinear = FeedForwardMap(
-        config["hidden"], hidden_dim=shape["hidden"], num_layers=shape["layers"], activation=shape["activation"]
+        config["hidden"],
+        hidden_dim=shape["hidden"],
+        num_layers=shape["layers"],
+        activation=shape["activation"],
+        negative_slope=shape.get("leaky_slope", 0.1),
     )
     nonlinear.load_state_dict(load_file(case.folder / "weights.safetensors"))
     answers["nonlinear_mapped"] = nonlinear(inputs["emb_a"])
@@ -54,6 +61,11 @@ def maps(case: Case) -> dict[str, Answer]:
         for number, line in enumerate(config["alignment_lines"]):
             answers[f"align_{policy}_{number}"] = piece_pairs(line, policy)
     return {name: Answer(value) for name, value in answers.items()}
+
+
+def numbers(case: Case, pattern: str) -> set[str]:
+    """Numbers in the names of the official outputs."""
+    return {found[1] for name in case.outputs if (found := re.match(pattern, name))}
 
 
 CASES = {"maps": maps}

@@ -1,4 +1,4 @@
-"""LASER: the stacked BiLSTM encoder, and margin mining in all its modes."""
+"""LASER: the stacked LSTM encoder, and margin mining in all its modes."""
 
 import torch
 from torch import Tensor
@@ -16,19 +16,20 @@ def bilstm(case: Case) -> dict[str, Answer]:
     inputs = Inputs(text=Tokens.padded(ids, real))
     encoded = system(inputs)
     recurrent = system.encoder.read(inputs)
+    directions = 2 if case.config["bidirectional"] else 1
     rows = pad(recurrent.x, inputs.text.layout, length=ids.shape[1]).transpose(0, 1)
     behind = torch.arange(ids.shape[1])[:, None] < real.sum(1)  # the released code moves padding behind the texts
     return {
         "sentemb": Answer(encoded.pooled),
         "encoder_out": Answer(rows[behind], behind),
-        "final_hiddens": Answer(stacked(recurrent.hidden)),
-        "final_cells": Answer(stacked(recurrent.cells)),
+        "final_hiddens": Answer(stacked(recurrent.hidden, directions)),
+        "final_cells": Answer(stacked(recurrent.cells, directions)),
     }
 
 
-def stacked(states: Tensor) -> Tensor:
+def stacked(states: Tensor, directions: int) -> Tensor:
     """As the released code has them: one direction of all sentences, then the other, cut into rows of both widths."""
-    return torch.cat(states.chunk(2, dim=2), 1).reshape(states.shape)
+    return torch.cat(states.chunk(directions, dim=2), 1).reshape(states.shape)
 
 
 def mining(case: Case) -> dict[str, Answer]:

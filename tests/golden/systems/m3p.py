@@ -12,13 +12,13 @@ from tests.golden.case import Answer, Case
 
 def code_switch(case: Case) -> tuple[dict[str, Answer], dict[str, Any]]:
     config = case.config
-    (dictionary,) = config["dictionary"].values()  # of the language of the captions
+    language = config.get("language", next(iter(config["dictionary"])))  # that of the captions
     ours, theirs = {}, {}
     for run in config["runs"]:
         counts = run["positives_negatives"]
         name = f"{run['function']} {counts} {run['seed']}"
         switcher = CaptionSwitcher(
-            dictionary,
+            config["dictionary"][run.get("language", language)],
             sentence_rate=config["sent_ratio"],
             word_rate=config["word_ratio"],
             generator=random.Random(run["seed"]),

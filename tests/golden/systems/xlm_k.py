@@ -10,6 +10,8 @@ from mm_kptm.nn.positions import counted_positions
 from tests.golden.case import Answer, Case
 
 PAD = 1
+#: Batch norm divides by the spread of a few rows: released states carry their own float32 rounding, here made larger.
+ROUNDED = 1e-4
 
 
 def definition(case: Case) -> dict[str, Answer]:
@@ -21,7 +23,8 @@ def definition(case: Case) -> dict[str, Answer]:
         heads={"masked-tokens": {}, "entity-definition": head_sizes},
         fresh=["heads.entity-definition.words", "heads.entity-definition.documents"],
         dropout=0.0,
-    ).train()
+    ).double()
+    system.train()
     head = system.head("entity-definition")
     head.documents.copy_(given["queue_word2doc"])
     head.words.copy_(given["queue_doc2word"])
@@ -57,20 +60,21 @@ def definition(case: Case) -> dict[str, Answer]:
         head.words.copy_(queues[1])
         total = objective.loss(system, batch) * len(rows)
         total.backward()
+    gradient = head.word.linears[0].weight.grad.clone()
     return {
         "before_head_word": Answer(words),
         "before_head_doc": Answer(described),
-        "state_word": Answer(projected[0]),
-        "state_doc": Answer(projected[1]),
+        "state_word": Answer(projected[0], atol=ROUNDED),
+        "state_doc": Answer(projected[1], atol=ROUNDED),
         "loss": Answer(total.detach()),
         "loss_mlm": Answer(found["masked"].sum()),
         "loss_word2doc": Answer(found["word2doc"].sum()),
         "loss_doc2word": Answer(found["doc2word"].sum()),
         "sample_size": Answer(torch.tensor(len(rows))),
         "sample_size_contrastive": Answer(torch.tensor(len(found["word2doc"]))),
-        "grad_head0_linear0": Answer(head.word.linears[0].weight.grad.clone()),
-        "queue_word2doc_after": Answer(pushed[0]),
-        "queue_doc2word_after": Answer(pushed[1]),
+        "grad_head0_linear0": Answer(gradient, atol=ROUNDED * max(1.0, float(gradient.abs().max()))),
+        "queue_word2doc_after": Answer(pushed[0], atol=ROUNDED),
+        "queue_doc2word_after": Answer(pushed[1], atol=ROUNDED),
     }
 
 

@@ -13,7 +13,12 @@ from mm_kptm.random_streams import RandomStream
 from mm_kptm.suites.number_world.datasets import sources as number_world
 from mm_kptm.suites.number_world.generator import parallel
 from mm_kptm.tasks.metrics.similarity import centred, cosine, margin
-from mm_kptm.tasks.text.sentence_retrieval import ParallelSentences, SentenceVectorSettings, accuracy_by_pair
+from mm_kptm.tasks.text.sentence_retrieval import (
+    ParallelSentences,
+    SentenceVectorSettings,
+    accuracy_by_pair,
+    controls,
+)
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +55,25 @@ def test_a_depth_that_is_not_there_is_named(system, texts):
 def test_vectors_need_text(system, vectors):
     with pytest.raises(UserError, match="sentence vectors are made of text, but the inputs have none"):
         vectors(system, Inputs())
+
+
+def test_controls_are_chance_and_the_nearest_length(source):
+    """Against every pair, one by one: the nearest lengths, relative to the language, share the answer."""
+    right = []
+    pairs = [meaning.languages for meaning in source.meanings]
+    for languages in set(pairs):
+        among = [place for place, one in enumerate(pairs) if one == languages]
+        left, other = ([int(side.lengths[place]) for place in among] for side in (source.left, source.right))
+        for ours, theirs in ((left, other), (other, left)):
+            for number, length in enumerate(ours):
+                apart = [abs(length / sum(ours) - candidate / sum(theirs)) for candidate in theirs]
+                nearest = [place for place, distance in enumerate(apart) if distance <= min(apart) + 1e-12]
+                right.append((number in nearest) / len(nearest))
+    found = controls(source)
+    assert found == pytest.approx({"chance": 1 / 12, "length": sum(right) / len(right)})
+    assert 0 < found["length"] < 1
+    same = type(source)(source.left, source.left, source.meanings)
+    assert controls(same)["length"] > found["length"]
 
 
 def test_the_same_sentences_are_found(system, source):
