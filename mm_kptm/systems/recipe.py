@@ -88,6 +88,8 @@ class Recipe:
     objective_arguments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Published arguments of objectives, by name, such as the class order of next-sentence prediction."""
 
+    task_losses: Mapping[str, str] = field(default_factory=dict)
+    """Published losses of tasks, by task and by the name of the loss there, where they are not the usual ones."""
     head_starts: Mapping[str, HeadStart] = field(default_factory=dict)
     """What heads of fine-tuning start from where a checkpoint lacks them, by head."""
 

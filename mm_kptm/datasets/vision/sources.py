@@ -66,7 +66,7 @@ def expressions(examples: Sequence[Pointed], encoding: TextEncoding, store: Imag
         UserError: the store lacks an image or has no region of it.
     """
     places = stored(store, [one.names for one in examples])
-    right, targets, about = [], [], []
+    right, shares, targets, about = [], [], [], []
     for one, place in zip(examples, places.tolist(), strict=True):
         boxes = store.boxes[store.offsets[place] : store.offsets[place + 1]].tolist()
         if not boxes:
@@ -75,11 +75,14 @@ def expressions(examples: Sequence[Pointed], encoding: TextEncoding, store: Imag
         best = max(range(len(boxes)), key=overlaps.__getitem__)
         found = overlaps[best] >= FOUND
         right.append([int(share >= FOUND) for share in overlaps])
+        shares += overlaps
         targets.append(best if found else NOWHERE)
         target = "" if one.box is None else str(best) if found else "none"
         about.append(Example(one.id, one.split or EXPRESSION, one.language, f"image-{one.names[0]}", target))
     shown = about_images(encoding, store, [(one.text, one.language) for one in examples], places)
-    return ExpressionSource(shown, Packed.of(right=right), tuple(targets), tuple(about))
+    found_there = Packed.of(right=right)
+    columns = {**found_there.columns, "overlaps": np.array(shares, dtype=np.float32)}
+    return ExpressionSource(shown, Packed(found_there.offsets, columns), tuple(targets), tuple(about))
 
 
 def questions(

@@ -23,7 +23,7 @@ from mm_kptm.tasks.example import Example, Row
 from mm_kptm.tasks.labelling import LabelledSource
 from mm_kptm.tasks.metrics.vqa import vqa_accuracy
 from mm_kptm.tasks.vision.answerability import ANSWERABLE, UNANSWERABLE, Answerability
-from mm_kptm.tasks.vision.vqa import VQA, QuestionSource, each_answer
+from mm_kptm.tasks.vision.vqa import VQA, QuestionSource
 
 LABELS = (UNANSWERABLE, ANSWERABLE)  #: in the order of the published numbers, 0 and 1
 
@@ -72,7 +72,7 @@ def vqa(data: VizWizData, request: DataRequest) -> PreparedData:
 
     return PreparedData(
         sources=_sources(data, questions, made),
-        model=lambda system: VQA(system, answers, criterion=each_answer),
+        model=lambda system: VQA(system, answers),
         sizes=image_sources.sizes_of(encoding, store),
         heads=VQA.heads(request.recipe, len(answers)),
         fingerprints=data.fingerprints,

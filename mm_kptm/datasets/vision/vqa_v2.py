@@ -17,7 +17,7 @@ from mm_kptm.datasets.vision.vqa_v2_source import LONGEST, VqaV2, check_submissi
 from mm_kptm.errors import UserError
 from mm_kptm.tasks.example import Row
 from mm_kptm.tasks.metrics.vqa import normalised, vqa_accuracy
-from mm_kptm.tasks.vision.vqa import VQA, QuestionSource, each_answer
+from mm_kptm.tasks.vision.vqa import VQA, QuestionSource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +104,7 @@ def answering(data: VqaV2Data, request: DataRequest, task: type[VQA]) -> Prepare
 
     return PreparedData(
         sources={split: partial(source, split) for split in data.files},
-        model=lambda system: task(system, answers, criterion=each_answer),
+        model=lambda system: task(system, answers),
         sizes={"vocab_size": len(tokenizer), **region_sizes(store)},
         heads=task.heads(request.recipe, len(answers)),
         read_file=lambda path: made(VqaV2.read(path)),

@@ -5,9 +5,10 @@ Shapes: B expressions, R regions, those of its image for every expression.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,7 +20,9 @@ from mm_kptm.systems.system import System
 from mm_kptm.tasks.example import Example, ExampleBatch, Row, prediction
 from mm_kptm.tasks.heads import ChosenHead
 from mm_kptm.tasks.protocol import Task
+from mm_kptm.tasks.published_losses import published_loss
 from mm_kptm.tasks.scores import finite_scores
+from mm_kptm.vision.objectives.vilbert import region_losses
 
 NOWHERE = -1  #: target of an expression without a matching region
 
@@ -32,6 +35,7 @@ class Expressions(ExampleBatch):
     targets: Tensor  #: index of the best region in its image; -1 without a match, [B]
     right: Tensor  #: true for every region that counts as correct, [R]
     about: tuple[Example, ...]
+    overlaps: Tensor  #: intersection over union of every region with what is meant, [R]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +44,8 @@ class ExpressionSource:
 
     Args:
         shown: the texts of the expressions and their images.
-        right: column ``right``, 1 for every region of the image that counts as correct; a sequence per expression.
+        right: column ``right``, 1 for every region of the image that counts as correct; a sequence per expression. A
+            column ``overlaps`` says how much of what is meant a region shows; without it, right regions show all.
         targets: the best region of every expression, -1 without a match.
         about: metadata of each expression.
     """
@@ -60,19 +65,49 @@ class ExpressionSource:
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Expressions:
         """The expressions of the given indices."""
         columns, _ = self.right.take(indices)
+        overlaps = columns.get("overlaps", columns["right"]).astype(np.float32)
         return Expressions(
             self.shown.batch(indices, generator),
             torch.tensor([self.targets[index] for index in indices], dtype=torch.long),
             torch.from_numpy(columns["right"]).bool(),
             tuple(self.about[index] for index in indices),
+            torch.from_numpy(overlaps),
         )
+
+
+def the_region(scores: Tensor, layout: SequenceLayout, batch: Expressions) -> Tensor:
+    """Cross-entropy over the regions of the image, 0 without a matching one, [B] (Chen et al. 2020, UNITER).
+
+    Training takes the mean; the released code of UNITER sums over the batch.
+    """
+    padded = pad(scores, layout, value=float("-inf"))
+    return F.cross_entropy(padded, batch.targets, ignore_index=NOWHERE, reduction="none")
+
+
+def its_overlap(scores: Tensor, layout: SequenceLayout, batch: Expressions) -> Tensor:
+    """Binary cross-entropy of every region with its overlap, 0 below a half, summed over an image, [B] (ViLBERT)."""
+    return region_losses(scores, layout, batch.overlaps.where(batch.overlaps >= 0.5, 0.0))
+
+
+def each_region(scores: Tensor, layout: SequenceLayout, batch: Expressions) -> Tensor:
+    """Binary cross-entropy of every region, right or wrong, [B]; their mean is that over all regions (VL-BERT)."""
+    return region_losses(scores, layout, batch.right.to(scores.dtype)) * (len(layout) / max(layout.total, 1))
+
+
+#: Losses by the names that recipes have for them.
+LOSSES: dict[str, Callable[[Tensor, SequenceLayout, Expressions], Tensor]] = {
+    "the-region": the_region,
+    "overlap": its_overlap,
+    "each-region": each_region,
+}
 
 
 class Grounding(Task[Expressions]):
     """Selection of the region that an expression refers to (Kazemzadeh et al. 2014; Yu et al. 2016, RefCOCO+).
 
     Args:
-        system: uses its head ``grounding``, one logit per region; without one, a new linear layer.
+        system: uses its head ``grounding``, one logit per region; without one, a new linear layer. Its recipe says the
+            published loss, :func:`the_region` unless it does.
     """
 
     name = "grounding"
@@ -82,6 +117,7 @@ class Grounding(Task[Expressions]):
     def __init__(self, system: System) -> None:
         super().__init__(system)
         self.head = ChosenHead(system, self.HEADS, lambda: nn.Linear(system.dim, 1))
+        self.criterion = published_loss(system, self.name, LOSSES, usual="the-region")
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Logits of the regions, [R]."""
@@ -90,10 +126,7 @@ class Grounding(Task[Expressions]):
         return scores[:, 0]
 
     def loss(self, batch: Expressions) -> Tensor:
-        """Cross-entropy over the regions of the image, averaged; the released code of UNITER sums it over the batch.
-
-        An expression without a matching region has loss 0.
-        """
+        """The mean of the published loss over expressions."""
         return self._losses(self(batch.inputs), batch).mean()
 
     def scores(self, batch: Expressions) -> Tensor:
@@ -102,7 +135,7 @@ class Grounding(Task[Expressions]):
 
     @torch.no_grad()
     def measure(self, batch: Expressions) -> dict[str, Tensor]:
-        """Accuracy of the predicted region, and the cross-entropy."""
+        """Accuracy of the predicted region, and the loss."""
         scores = self.scores(batch)
         chosen = _best(scores, batch.inputs.repeat_shared()[0])
         return {"accuracy": batch.right[chosen].float(), "loss": self._losses(scores, batch)}
@@ -117,8 +150,7 @@ class Grounding(Task[Expressions]):
         return [prediction(about, str(place), correct=correct) for about, place, correct in found]
 
     def _losses(self, scores: Tensor, batch: Expressions) -> Tensor:
-        padded = pad(scores, batch.inputs.repeat_shared()[0], value=float("-inf"))
-        return F.cross_entropy(padded, batch.targets, ignore_index=NOWHERE, reduction="none")
+        return self.criterion(scores, batch.inputs.repeat_shared()[0], batch)
 
 
 def _best(scores: Tensor, layout: SequenceLayout) -> Tensor:

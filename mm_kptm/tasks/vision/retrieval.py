@@ -11,6 +11,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -21,6 +22,7 @@ from mm_kptm.systems.system import System
 from mm_kptm.tasks.example import Row, RowInputs, prediction
 from mm_kptm.tasks.heads import ChosenHead
 from mm_kptm.tasks.protocol import Task
+from mm_kptm.tasks.published_losses import published_loss
 from mm_kptm.tasks.scores import finite_scores
 from mm_kptm.tasks.vision.first_stage import DualScorer
 from mm_kptm.tasks.vision.ranking import TO_IMAGE, TO_TEXT, Ranking, RankingSettings, example_of, recall_lost
@@ -37,9 +39,18 @@ def margin(right: Tensor, wrong: Tensor) -> Tensor:
     return (0.2 + wrong.sigmoid() - right.sigmoid()).clamp(min=0).mean(dim=0)
 
 
+def each_pair(right: Tensor, wrong: Tensor) -> Tensor:
+    """Cross-entropy of each pair, matched or not, a positive one against one negative (Li et al. 2020, Oscar)."""
+    return (F.softplus(-right) + F.softplus(wrong).mean(dim=0)) / 2
+
+
 def choice(right: Tensor, wrong: Tensor) -> Tensor:
     """Cross-entropy of the positive among three pairs (Lu et al. 2019, section 3.2); trains from scratch."""
     return torch.cat([right[None], wrong]).logsumexp(dim=0) - right
+
+
+#: Losses by the names that recipes have for them.
+LOSSES: dict[str, Criterion] = {"margin": margin, "choice": choice, "each-pair": each_pair}
 
 
 @dataclass(frozen=True)
@@ -161,7 +172,8 @@ class Retrieval(Task[Triplets]):
     Args:
         system: uses its head ``retrieval`` (one logit per pair), else ``image-text-matching`` (two classes, 1 means
             matched); without either, a new linear layer.
-        criterion: :func:`margin` as published, :func:`choice` for small encoders trained from scratch.
+        criterion: :func:`choice` for small encoders trained from scratch; None: what the recipe says, :func:`margin`
+            unless it does.
         ranking: how the candidates of a pool are ranked. With ``rerank`` a first stage is trained beside the task, by
             contrast of the captions of a batch with their images, and the cross-encoder scores what it finds.
     """
@@ -172,10 +184,11 @@ class Retrieval(Task[Triplets]):
     HEADS = ("retrieval", "image-text-matching")
 
     def __init__(
-        self, system: System, *, criterion: Criterion = margin, ranking: RankingSettings | None = None
+        self, system: System, *, criterion: Criterion | None = None, ranking: RankingSettings | None = None
     ) -> None:
         super().__init__(system)
-        self.criterion = criterion
+        published = published_loss(system, self.name, LOSSES, usual="margin")
+        self.criterion = published if criterion is None else criterion
         self.ranking = RankingSettings() if ranking is None else ranking
         self.first_stage = None if self.ranking.rerank is None else DualScorer(system)
         self.head = ChosenHead(system, self.HEADS, lambda: nn.Linear(system.dim, 1))

@@ -24,8 +24,10 @@ from mm_kptm.tasks.example import Example, ExampleBatch, Row, prediction
 from mm_kptm.tasks.heads import ChosenHead, Heads, requested_heads
 from mm_kptm.tasks.metrics.vqa import vqa_accuracy
 from mm_kptm.tasks.protocol import Task
+from mm_kptm.tasks.published_losses import published_loss
 from mm_kptm.tasks.scores import finite_scores
 from mm_kptm.vision.modules.single_stream.mask_readout import answer_mask_rows
+from mm_kptm.vision.objectives.soft_targets import answer_kl
 
 Criterion = Callable[[Tensor, Tensor], Tensor]  #: logits and target scores, both [B, A] -> loss of each question, [B]
 
@@ -98,6 +100,9 @@ def _fused(system: System, head: nn.Module, inputs: Inputs) -> Tensor:
     return scores
 
 
+#: Losses by the names that recipes have for them.
+LOSSES: dict[str, Criterion] = {"each-answer": each_answer, "one-answer": one_answer, "distribution": answer_kl}
+
 #: Heads that read answers elsewhere than from the pooled state.
 READERS: dict[str, Callable[[System, nn.Module, Inputs], Tensor]] = {
     "vqa-at-mask": _at_mask,
@@ -115,7 +120,8 @@ class VQA(Task[Questions]):
         system: uses the first of its heads :attr:`HEADS`, which must have as many answers (:meth:`heads`); without
             one, a new classifier on the pooled state.
         answers: the answer vocabulary.
-        criterion: :func:`each_answer` for VQA v2, :func:`one_answer` for Number World.
+        criterion: :func:`one_answer` where every question has one answer, as on Number World. None, for soft scores:
+            what the recipe says, :func:`each_answer` unless it does.
 
     Raises:
         UserError: the head has another number of answers.
@@ -125,10 +131,11 @@ class VQA(Task[Questions]):
     needs = frozenset({"text", "regions"})
     HEADS: ClassVar[tuple[str, ...]] = ("vqa", *READERS)
 
-    def __init__(self, system: System, answers: Sequence[str], *, criterion: Criterion = each_answer) -> None:
+    def __init__(self, system: System, answers: Sequence[str], *, criterion: Criterion | None = None) -> None:
         super().__init__(system)
         self.answers = tuple(answers)
-        self.criterion = criterion
+        published = published_loss(system, VQA.name, LOSSES, usual="each-answer")
+        self.criterion = published if criterion is None else criterion
         self.head = ChosenHead(system, self.HEADS, lambda: Classifier(system.dim, len(self.answers)))
         self.head.check_width(system, len(self.answers), what="answers", size="num_answers")
 

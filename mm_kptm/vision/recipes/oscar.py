@@ -176,6 +176,7 @@ OSCAR_BASE = Recipe(
         "nlvr2": nlvr2,
     },
     objectives=("tag-contrast",),
+    task_losses={"retrieval": "each-pair"},
     pretraining_heads=("masked-tokens", "tag-contrast"),
     weights=_weights(Rename("classifier.2.{leaf}", "heads.nlvr2.out.{leaf}")),
     config_keys=BERT_FIELDS | NORM_AND_ATTENTION,

@@ -260,6 +260,7 @@ VILBERT_BASE = Recipe(
     },
     objectives=("vilbert-pretraining",),
     pretraining_heads=("masked-tokens", "image-text-matching", "masked-regions"),
+    task_losses={"grounding": "overlap", "retrieval": "choice"},
     weights=(
         *embedding_rules("bert.embeddings", "encoder.embed.text"),
         Rename("bert.embeddings.task_embeddings.weight", "encoder.embed.task.weight"),

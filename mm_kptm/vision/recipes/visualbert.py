@@ -191,6 +191,7 @@ VISUALBERT = Recipe(
     read_config=_read_config,
     read_fields=frozenset({"visual_embedding_dim", "bypass_transformer"}),
     infer_from_shapes={"region_dim": (f"{_REGIONS}.feature.weight", 1)},
+    task_losses={"vqa": "distribution"},
     text=TextFormat(answer_slot="mask"),
     notes=(
         "class 1 of image-text-matching means that both captions belong to the image (the released code calls the "

@@ -259,6 +259,7 @@ VL_BERT_BASE = Recipe(
     infer_sizes=_infer_sizes,
     infer_frontends=infer_frontends,
     frontends={"rois": {}},
+    task_losses={"grounding": "each-region"},
     head_starts={
         "vqa-at-mask": head_rows("masked-tokens", "transform."),
         "grounding": head_rows("masked-region-classes", "transform."),

@@ -197,6 +197,7 @@ def _recipe(embedding: str, schedule: str, *, of: str, **sizes: Any) -> Recipe:
         heads=HEADS,
         objectives=("vilbert-pretraining",),
         pretraining_heads=("masked-tokens", "image-text-matching", "masked-regions"),
+        task_losses={"grounding": "overlap", "retrieval": "choice"},
         weights=weights_of(embedding),
         sizes={"embedding": embedding, "schedule": schedule, **sizes},
         config_keys=FIELDS,
