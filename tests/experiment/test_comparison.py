@@ -167,9 +167,9 @@ def test_objectives_on_translations_bring_their_nulls():
 
 def test_translation_language_modeling_without_translations_is_masked_tokens():
     data = MultilingualText(name="multilingual-text", vocabulary=Path("v"), train={"de-en": Path("ted")})
-    settings = replace(BARE, objective_data=data, task_weight=0.0)
     for objectives, alone in (({"translation-language-modeling": 2.0}, {"masked-tokens": 2.0}), ({"xlco": 1.0}, None)):
-        found = {arm.name: arm.settings for arm in arms_of([replace(settings, objectives=objectives)], nulls=True)}
+        settings = replace(BARE, objectives=objectives, objective_data=data, task_weight=0.0)
+        found = {arm.name: arm.settings for arm in arms_of([settings], nulls=True)}
         assert "bare-shuffled-translations" in found
         assert (found["bare-no-translations"].objectives if "bare-no-translations" in found else None) == alone
 

@@ -89,8 +89,9 @@ def _with_leaves(inputs: Inputs, words: TextEmbedding) -> tuple[Inputs, dict[str
         leaves["text"] = words.words(inputs.text).detach().requires_grad_()
         inputs = inputs.with_streams(text=replace(inputs.text, vectors=leaves["text"]))
     if inputs.regions is not None:
-        leaves["regions"] = inputs.regions.features.detach().requires_grad_()
-        inputs = inputs.with_streams(regions=replace(inputs.regions, features=leaves["regions"]))
+        regions = inputs.regions.widened(next(words.parameters()).dtype)
+        leaves["regions"] = regions.features.detach().requires_grad_()
+        inputs = inputs.with_streams(regions=replace(regions, features=leaves["regions"]))
     return inputs, leaves
 
 

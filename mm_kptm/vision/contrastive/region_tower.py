@@ -49,10 +49,9 @@ class RegionTower(nn.Module):
 
     def forward(self, regions: Regions) -> Tensor:
         """Vectors of images in the joint space, not normalised, [N, D]."""
-        x, attention_layout = (
-            self.features(regions.features) + self.boxes(regions.boxes),
-            self_attention_layout(regions.layout),
-        )
+        regions = regions.widened(self.features.weight.dtype)
+        x = self.features(regions.features) + self.boxes(regions.boxes)
+        attention_layout = self_attention_layout(regions.layout)
         for layer in self.layers:
             x = layer(x, attention_layout)
         pooled: Tensor = self.projection(mean(self.norm(x), regions.layout))
