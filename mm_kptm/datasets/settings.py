@@ -65,6 +65,27 @@ class TextSettings:
         return {**fingerprints(self.tokenizer_files), **options}
 
 
+def check_languages(data: object, published: Sequence[str], num_languages: int) -> None:
+    """Refuse data that number languages by themselves for a loaded encoder that has the published ones.
+
+    Args:
+        data: the settings of the data; ``spoken`` are their languages in the order of the ids, if they number any.
+        published: the languages of the encoder's recipe in the order of their ids.
+        num_languages: rows of the language table of the loaded encoder.
+
+    Raises:
+        UserError: ``languages`` is not set, and the ids would be those of other languages.
+    """
+    spoken: Sequence[str] = () if getattr(data, "languages", ()) else getattr(data, "spoken", ())
+    if num_languages != len(published) or not any(pair[0] != pair[1] for pair in zip(spoken, published, strict=False)):
+        return
+    ids = ", ".join(f"{mine} of {theirs}" for mine, theirs in zip(spoken, published, strict=False))
+    raise UserError(
+        f"the loaded encoder embeds the languages {', '.join(published)}, and without data.languages its ids would be "
+        f"taken by others ({ids}); set data.languages to those of the encoder, in this order"
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class SplitFiles(TextSettings):
     """One file per split, or the files that a pattern fits, such as ``xnli/test-*.tsv``."""
