@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from mm_kptm.errors import UserError, nearest
-from mm_kptm.systems.head_starts import HeadStart
 from mm_kptm.systems.published_fields import STANDARD, check_family, check_fields, note_unknown
-from mm_kptm.systems.rules import Rule
+from mm_kptm.systems.rules import HeadStart, Rule
 from mm_kptm.systems.text_format import BERT_FORMAT, TextFormat
 
 if TYPE_CHECKING:

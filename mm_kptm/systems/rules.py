@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -87,3 +92,18 @@ def drop_prefix(prefix: str, because: str, *, depth: int = 7) -> tuple[Drop, ...
     for number in range(depth):
         endings.append(f"{endings[-1]}.{{{chr(ord('a') + number)}}}")
     return tuple(Drop(prefix + ending, because) for ending in endings[1:])
+
+
+#: From the tensors of a checkpoint to those that a head of fine-tuning starts from.
+HeadStart = Callable[[Mapping[str, "Tensor"]], Mapping[str, "Tensor"]]
+
+
+def head_rows(head: str, prefix: str = "", rows: slice = slice(None)) -> HeadStart:
+    """Start a head from another one: from its parameters below ``prefix``, and of each from the given rows."""
+    beginning = f"heads.{head}."
+
+    def start(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        names = [name for name in tensors if name.startswith(beginning + prefix)]
+        return {name.removeprefix(beginning): tensors[name][rows] for name in names}
+
+    return start

@@ -22,11 +22,10 @@ from mm_kptm.recipes.bert import (
     pair_classes,
     vocabulary_rules,
 )
-from mm_kptm.systems.head_starts import head_rows
 from mm_kptm.systems.norm_eps import BERT_EPS
 from mm_kptm.systems.published_fields import STANDARD
 from mm_kptm.systems.recipe import Recipe
-from mm_kptm.systems.rules import Drop, OneOf, Rename
+from mm_kptm.systems.rules import Drop, OneOf, Rename, head_rows
 from mm_kptm.vision.modules.assembly import TextBesideRegions
 from mm_kptm.vision.modules.embeddings import MeanRegionEmbedding
 from mm_kptm.vision.modules.heads import ObjectScores, PooledPairs

@@ -21,10 +21,9 @@ from mm_kptm.recipes.bert import (
     pair_classes,
     vocabulary_rules,
 )
-from mm_kptm.systems.head_starts import head_rows
 from mm_kptm.systems.norm_eps import takes_norm_eps
 from mm_kptm.systems.recipe import Recipe
-from mm_kptm.systems.rules import Drop, Rename, Rule, Same, Split, Take
+from mm_kptm.systems.rules import Drop, Rename, Rule, Same, Split, Take, head_rows
 from mm_kptm.systems.text_format import TextFormat
 from mm_kptm.vision.modules.assembly import TextThenRegions
 from mm_kptm.vision.modules.embeddings import RegionEmbedding

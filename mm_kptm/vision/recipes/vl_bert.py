@@ -13,11 +13,10 @@ from mm_kptm.nn.heads import Classifier, Pooler
 from mm_kptm.nn.init import bert_init
 from mm_kptm.nn.sublayers import bert_layer
 from mm_kptm.recipes.bert import BERT_FIELDS, layer_rules, masked_tokens, pair_classes, vocabulary_rules
-from mm_kptm.systems.head_starts import head_rows
 from mm_kptm.systems.norm_eps import takes_norm_eps
 from mm_kptm.systems.published_fields import STANDARD, check_fields
 from mm_kptm.systems.recipe import Recipe
-from mm_kptm.systems.rules import OneOf, Rename
+from mm_kptm.systems.rules import OneOf, Rename, head_rows
 from mm_kptm.systems.text_format import TextFormat
 from mm_kptm.vision.modules.single_stream.visual_features import (
     NUM_FREQUENCIES,
