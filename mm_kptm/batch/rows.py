@@ -47,8 +47,8 @@ def copied(host: Tensor, device: torch.device | str) -> Tensor:
 
 def narrowed(numbers: Tensor) -> Tensor:
     """Many integers in the 16 or 32 bits that hold them; fewer than :data:`NARROWED_FROM`, and others, as they are."""
-    if numbers.dtype != torch.long or numbers.numel() < NARROWED_FROM:
-        return numbers
+    if numbers.dtype != torch.long or numbers.numel() < NARROWED_FROM or type(numbers) is not Tensor:
+        return numbers  # a tensor of another type, such as a fake one, may have no values to look at
     low, high = (int(bound) for bound in numbers.aminmax())
     for kind in (torch.int16, torch.int32):
         if torch.iinfo(kind).min <= low and high <= torch.iinfo(kind).max:
