@@ -131,9 +131,9 @@ def load(
     configured = recipe.configured_sizes(found.config)
     translation = translate(_converted(recipe, found.tensors), recipe.weights, ignore=ignore)
     chosen = chosen_heads(recipe, _filled_heads(recipe, translation, found.config) if heads is None else heads)
-    told = recipe.infer_heads(translation.tensors) if recipe.infer_heads else {}
+    inferred_heads = recipe.infer_heads(translation.tensors) if recipe.infer_heads else {}
     asked = recipe.configured_heads(found.config) if recipe.configured_heads else {}
-    chosen = {head: {**told.get(head, {}), **asked.get(head, {}), **given} for head, given in chosen.items()}
+    chosen = {head: {**inferred_heads.get(head, {}), **asked.get(head, {}), **given} for head, given in chosen.items()}
     inferred = recipe.inferred_sizes(translation.tensors)
     for size, rows in inferred.items():
         if rows and configured.get(size, rows) == 0:
