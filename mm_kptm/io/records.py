@@ -277,7 +277,9 @@ def parse_json(text: str, place: str, *, whole: bool = True) -> Json:
         where = f"{place}, line {error.lineno}, column {error.colno}" if whole else f"{place}, column {error.colno}"
         raise UserError(f"{where}: no valid JSON: {error.msg}") from None
     except _Twice as error:
-        raise UserError(f"{place}: the key {error} is there twice in one object") from None
+        raise UserError(
+            f"{place}{_second(text, error.key, whole)}: the key {error} is there twice in one object"
+        ) from None
     except ValueError:  # more digits than Python converts
         raise UserError(f"{place} holds a number of too many digits") from None
     except RecursionError:
@@ -290,12 +292,22 @@ def parse_json(text: str, place: str, *, whole: bool = True) -> Json:
 class _Twice(ValueError):
     """Key that an object has twice."""
 
+    def __init__(self, key: str) -> None:
+        super().__init__(repr(key))
+        self.key = key
+
+
+def _second(text: str, key: str, whole: bool) -> str:
+    """The line where a file has a key for the second time, unless other objects may have it too."""
+    found = [one.start() for one in re.finditer(rf"{re.escape(json.dumps(key, ensure_ascii=False))}\s*:", text)]
+    return f", line {text.count(chr(10), 0, found[1]) + 1}" if whole and len(found) == 2 else ""
+
 
 def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     values = dict(pairs)
     if len(values) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise _Twice(repr(next(key for at, key in enumerate(keys) if key in keys[:at])))
+        raise _Twice(next(key for at, key in enumerate(keys) if key in keys[:at]))
     return values
 
 
