@@ -49,8 +49,8 @@ class Lines:
         if len(lines) != self.count:
             which = "is missing" if len(lines) < self.count else "is one too many"
             raise UserError(
-                f"{path}, line {min(len(lines), self.count) + 1} {which}: the file has {len(lines)} lines, but there are "
-                f"{self.count} {self.what}"
+                f"{path}, line {min(len(lines), self.count) + 1} {which}: the file has {len(lines)} lines, but there "
+                f"are {self.count} {self.what}"
             )
 
 
