@@ -7,7 +7,7 @@ europarl`` reads ``europarl.de`` and ``europarl.en``, whose lines are translatio
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Literal
@@ -67,7 +67,7 @@ class MultilingualText(TextSettings):
 
     @property
     def spoken(self) -> tuple[str, ...]:
-        """The languages in the order of their ids: as set, or those of training in alphabetical order."""
+        """The languages as set, or those of training in alphabetical order."""
         return self.languages or tuple(sorted({language for key in self.train for language in languages_of(key)}))
 
     @property
@@ -95,6 +95,7 @@ class MultilingualText(TextSettings):
 
 def pretraining(data: MultilingualText, request: DataRequest) -> PreparedData:
     """Every objective reads the form it needs: sentences, translations in a row, or translations to write."""
+    data = replace(data, languages=data.language_ids(request.recipe, data.spoken))
     tokenizer = data.tokenizer()
     corpora = Corpora(data, tokenizer, cache(partial(read_bitext, data, tokenizer)))
     aligned = any(len(languages_of(key)) > 1 for key in data.train)

@@ -100,7 +100,7 @@ def read_corpora(prefix: Path, language: str) -> CorpusPair:
 
 def bucc(data: BuccData, request: DataRequest) -> PreparedData:
     """Pairs that are translations, by margin and by a threshold that is chosen on development data."""
-    encoding = TextEncoding(data.tokenizer(), data.max_length, data.languages or request.recipe.text.languages)
+    encoding = TextEncoding(data.tokenizer(), data.max_length, data.language_ids(request.recipe))
 
     @cache
     def pairs(split: str) -> tuple[CorpusPair, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -54,7 +54,7 @@ class MosesPairs(TextSettings):
 
     @property
     def spoken(self) -> tuple[str, ...]:
-        """The languages in the order of their ids: as set, or both in alphabetical order."""
+        """The languages as set, or both in alphabetical order."""
         return self.languages or tuple(sorted((self.source, self.target)))
 
     @property
@@ -74,6 +74,7 @@ def translation(data: MosesPairs, request: DataRequest) -> PreparedData:
     Raises:
         UserError: the tokenizer has no token for a language where the encoder reads one.
     """
+    data = replace(data, languages=data.language_ids(request.recipe, data.spoken))
     tokenizer = data.tokenizer()
     form = _Form(data, tokenizer, request.recipe.text.language_codes)
     languages = {"num_languages": len(data.spoken)} if "languages" in request.recipe.reads else {}
