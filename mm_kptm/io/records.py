@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from mm_kptm.errors import UserError
 from mm_kptm.io.json_items import JsonItems, Malformed, has_surrogate
-from mm_kptm.io.text_lines import each_line, is_file, read_text
+from mm_kptm.io.text_lines import each_line, is_blank, is_file, read_text
 
 Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
 Value = TypeVar("Value", str, int, float, list[Json], dict[str, Json])
@@ -79,7 +79,7 @@ class Record:
             raise UserError(f"{self.place}: {key!r} is empty; at least one text was expected")
         texts = tuple(expected(value, str, f"{self.place}: {key}[{at}]") for at, value in enumerate(listed))
         for at, text in enumerate(texts):
-            if not blank and not text.strip():
+            if not blank and is_blank(text):
                 raise UserError(f"{self.place}: {key}[{at}] is blank; a text was expected")
         return texts
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mm_kptm.errors import UserError
 from mm_kptm.io.records import once, one_of, read_table
+from mm_kptm.io.text_lines import is_blank
 
 LABELS = ("contradiction", "entailment", "neutral")
 _SAME = {"contradictory": "contradiction"}  # as the machine-translated training files spell it
@@ -121,7 +122,7 @@ def _pairs(
         row = {name: cells[column].strip() for name, column in columns.items()}
         if optional_label is not None and optional_label < len(cells):
             row["gold_label"] = cells[optional_label].strip()
-        if not row["sentence1"] or not row["sentence2"]:
+        if is_blank(row["sentence1"]) or is_blank(row["sentence2"]):
             raise UserError(f"{place} has an empty sentence; premise and hypothesis must both be there")
         spoken, label = row.get("language", language), row.get("gold_label")
         counts[spoken] += 1

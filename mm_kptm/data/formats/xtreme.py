@@ -14,7 +14,7 @@ from mm_kptm.data.formats.uer_tsv import Tagged
 from mm_kptm.data.formats.xnli import SentencePair, first_sentence, language_in, unquoted
 from mm_kptm.errors import UserError
 from mm_kptm.io.records import once, one_of, read_table
-from mm_kptm.io.text_lines import numbered_lines
+from mm_kptm.io.text_lines import is_blank, numbered_lines
 
 _CODE = re.compile(r"^[a-z]{2,3}$")
 
@@ -72,7 +72,7 @@ def read_paws_x(path: str | Path) -> tuple[SentencePair, ...]:
     pairs = []
     for number, (cells, place) in enumerate(rows[first:], 1):
         one, other = (unquoted(cells[column].strip()) if column < len(cells) else "" for column in columns[:2])
-        if not one or not other:
+        if is_blank(one) or is_blank(other):
             raise UserError(f"{place} has an empty sentence; both must be there, with a tab between them")
         label = cells[columns[2]].strip() if columns[2] < len(cells) else ""
         gold = one_of(label, PARAPHRASE, f"{place}: the label") if label else None
@@ -154,7 +154,7 @@ def read_numbered(path: str | Path) -> tuple[NumberedSentence, ...]:
     sentences = []
     seen: dict[str, str] = {}
     for cells, place in read_table(path):
-        if len(cells) < 2 or not cells[0].strip() or not cells[1].strip():
+        if len(cells) < 2 or is_blank(cells[0]) or is_blank(" ".join(cells[1:])):
             raise UserError(f"{place} must hold an id, a tab and a sentence")
         once(cells[0].strip(), place, seen, "the sentence")
         sentences.append(NumberedSentence(cells[0].strip(), " ".join(cells[1:]).strip()))

@@ -2,7 +2,8 @@
 
 Every entry of ``train`` names languages and the beginning of their files: ``en: news`` reads ``news.en``; ``de-en:
 europarl`` reads ``europarl.de`` and ``europarl.en``, whose lines are translations of each other (Moses style); and
-``de-en-fr: ted`` reads three such files, which make three pairs.
+``de-en-fr: ted`` reads three such files, which make three pairs. A name that ends in ``.tmx``, ``.tsv``, ``.jsonl``,
+``.po`` or ``.mo`` is one file of two languages.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from mm_kptm.batch import Inputs
-from mm_kptm.crosslingual.corpora.moses import moses_files
+from mm_kptm.crosslingual.corpora.parallel_files import bitext_files
 from mm_kptm.crosslingual.objectives.denoising import LANGUAGE_CODES
 from mm_kptm.crosslingual.objectives.masking import xlm_masking
 from mm_kptm.crosslingual.objectives.translation_language_modeling import MIXED_DOCUMENTS, TRANSLATIONS
@@ -86,7 +87,7 @@ class MultilingualText(TextSettings):
         return {
             f"{split}.{key}.{language}": path
             for key, prefix in self.splits[split].items()
-            for language, path in moses_files(prefix, languages_of(key)).items()
+            for language, path in bitext_files(prefix, languages_of(key)).items()
         }
 
     def _unknown(self, key: str) -> list[str]:

@@ -205,3 +205,10 @@ def test_shuffled_translations_are_those_of_other_lines(data: MultilingualText) 
     assert not said["true"] & said["shuffled"] and len(said["shuffled"]) == 6
     for side in (0, 1):
         assert {pair[side] for pair in said["true"]} == {pair[side] for pair in said["shuffled"]}
+
+
+def test_translations_come_from_one_file_of_both_languages(data: MultilingualText, tmp_path: Path) -> None:
+    (tmp_path / "memory.tsv").write_text("eins\tone\ndrei\tthree\n")
+    settings = replace(data, train={"de-en": tmp_path / "memory.tsv"}, dev=None)
+    assert len(built(settings, "translation-language-modeling").training) == 4
+    assert set(settings.fingerprints) == {"train.de-en.de", "train.de-en.en", "vocabulary"}
