@@ -2,19 +2,20 @@
 
 Every entry of ``train`` names languages and the beginning of their files: ``en: news`` reads ``news.en``; ``de-en:
 europarl`` reads ``europarl.de`` and ``europarl.en``, whose lines are translations of each other (Moses style); and
-``de-en-fr: ted`` reads three such files, which make three pairs. Several corpora of the same languages are a list:
-``de-en: [europarl, news]``.
+``de-en-fr: ted`` reads three such files, which make three pairs. A name that ends in ``.tmx``, ``.tsv``, ``.jsonl``,
+``.po`` or ``.mo`` is one file of two languages. Several corpora of the same languages are a list: ``de-en: [europarl,
+news]``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Literal
 
 from mm_kptm.batch import Inputs
-from mm_kptm.crosslingual.corpora.moses import moses_files
+from mm_kptm.crosslingual.corpora.parallel_files import bitext_files
 from mm_kptm.crosslingual.objectives.denoising import LANGUAGE_CODES
 from mm_kptm.crosslingual.objectives.masking import xlm_masking
 from mm_kptm.crosslingual.objectives.translation_language_modeling import MIXED_DOCUMENTS, TRANSLATIONS
@@ -75,7 +76,7 @@ class MultilingualText(TextSettings):
 
     @property
     def spoken(self) -> tuple[str, ...]:
-        """The languages in the order of their ids: as set, or those of training in alphabetical order."""
+        """The languages as set, or those of training in alphabetical order."""
         return self.languages or tuple(sorted({language for key in self.train for language in languages_of(key)}))
 
     @property
@@ -95,7 +96,7 @@ class MultilingualText(TextSettings):
             f"{split}.{key}.{place}.{language}" if place else f"{split}.{key}.{language}": path
             for key, prefixes in self.splits[split].items()
             for place, prefix in enumerate(prefixes)
-            for language, path in moses_files(prefix, languages_of(key)).items()
+            for language, path in bitext_files(prefix, languages_of(key)).items()
         }
 
     def _unknown(self, key: str) -> list[str]:
@@ -104,6 +105,7 @@ class MultilingualText(TextSettings):
 
 def pretraining(data: MultilingualText, request: DataRequest) -> PreparedData:
     """Every objective reads the form it needs: sentences, translations in a row, or translations to write."""
+    data = replace(data, languages=data.language_ids(request.recipe, data.spoken))
     tokenizer = data.tokenizer()
     corpora = Corpora(data, tokenizer, cache(partial(read_bitext, data, tokenizer)))
     aligned = any(len(languages_of(key)) > 1 for key in data.train)
