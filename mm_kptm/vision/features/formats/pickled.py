@@ -21,7 +21,7 @@ from mm_kptm.vision.features.formats.files import decode, unfinished, whole
 from mm_kptm.vision.features.formats.format import Add, Format
 from mm_kptm.vision.features.formats.lmdb_files import first_item, items, writer
 from mm_kptm.vision.features.formats.lxmert_tsv import from_fields, to_fields
-from mm_kptm.vision.features.safe_pickle import load_npy, loads
+from mm_kptm.io.safe_pickle import load_npy, loads
 
 KEYS = frozenset({b"keys"})
 PROTOCOL = 3  #: pickle protocol of the official writers
