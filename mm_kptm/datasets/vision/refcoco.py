@@ -58,8 +58,9 @@ class RefCocoData(ImageSettings):
 
     def detections(self, request: DataRequest) -> ImageStore:
         """The images with detected regions."""
-        what = "boxes" if self.features is None else "features"
-        return replace(self, **{what: self.detected, "detected": None}).store(request)
+        if self.features is None:
+            return replace(self, boxes=self.detected, detected=None).store(request)
+        return replace(self, features=self.detected, detected=None).store(request)
 
 
 def grounding(data: RefCocoData, request: DataRequest) -> PreparedData:
