@@ -30,7 +30,6 @@ from mm_kptm.objectives.tokens import MaskedTokens
 from mm_kptm.tasks.pretraining import SourcesOfObjectives, heads_of
 from mm_kptm.train.protocol import Source
 
-
 Prefixes = Path | tuple[Path, ...]  #: beginnings of the names of files, of one corpus or of several
 
 

@@ -178,7 +178,7 @@ def test_the_release_of_referring_expressions_is_read(tmp_path):
     assert one.names == ("COCO_train2014_000000000007.jpg", "COCO_train2014_000000000007", "7") and two.text == "it"
     (tmp_path / "instances.json").rename(tmp_path / "coco.json")
     assert read_refcoco(tmp_path / "refs(unc).p", tmp_path / "coco.json") == (one, two)
-    with pytest.raises(UserError, match=r"instances.json was to be read, but there is no such file"):
+    with pytest.raises(UserError, match=r"instances\.json was to be read, but there is no such file"):
         read_refcoco(tmp_path / "refs(unc).p")
 
 

@@ -308,7 +308,7 @@ def test_a_list_of_images_is_checked_where_it_lies_beside_sentences_and_boxes(tm
 
 def test_detected_regions_stand_beside_given_ones(tmp_path, vocabulary):
     with pytest.raises(
-        UserError, match=r"data.detected is .*, other regions than those of training, but encoder.vision"
+        UserError, match=r"data\.detected is .*, other regions than those of training, but encoder.vision"
     ):
         RefCocoData(
             name="refcoco",
