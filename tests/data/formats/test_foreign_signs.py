@@ -19,7 +19,8 @@ HEADER = 'msgid ""\nmsgstr "Content-Type: text/plain; charset=UTF-8\\n"\n\n'
 
 
 def unit(one: str, other: str) -> str:
-    return f'<tu><tuv xml:lang="de"><seg>{one}</seg></tuv>\n<tuv xml:lang="en"><seg>{other}</seg></tuv></tu>\n'  # lines 2, 3
+    variants = f'<tuv xml:lang="de"><seg>{one}</seg></tuv>\n<tuv xml:lang="en"><seg>{other}</seg></tuv>'
+    return f"<tu>{variants}</tu>\n"
 
 
 def questions(one: str, other: str) -> str:
