@@ -47,7 +47,8 @@ class Record:
         """String, or a number as a string (ids and labels may be either); ``default`` for a missing or null value."""
         if default is not None and not self.has(key):
             return default
-        if isinstance(value := self.values.get(key), int | float) and not isinstance(value, bool):
+        value = self.values.get(key)
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
             return str(value)
         return self.get(key, str)
 

@@ -18,7 +18,13 @@ from mm_kptm.data.formats.vision.translated_captions import read_translated_capt
 from mm_kptm.data.packing import Packed, PackedTexts
 from mm_kptm.data.token_store import Tokenized
 from mm_kptm.data.tokenizers.protocol import Tokenizer
-from mm_kptm.datasets.pretraining.caption_texts import answer_classes, tags_of_images, tokenized_captions, usual_answer
+from mm_kptm.datasets.pretraining.caption_texts import (
+    answer_classes,
+    tags_of_images,
+    texts_alone,
+    tokenized_captions,
+    usual_answer,
+)
 from mm_kptm.datasets.pretraining.multilingual_captions import SwitchedCaptions, caption_pairs, read_translations
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import RegionFiles, check_mask_rate, fingerprints
@@ -50,7 +56,6 @@ from mm_kptm.preprocessing.tokenized_captions import ANSWER as OF_ANSWER
 from mm_kptm.preprocessing.tokenized_captions import (
     IMAGE,
     LANGUAGE,
-    MISSING,
     WITHOUT_IMAGE,
     ImageTextTokenizer,
     TextsAboutImages,
@@ -107,11 +112,6 @@ class ImageTextPairs(RegionFiles):
         if self.random_pixels is not None and self.random_pixels < 1:
             raise UserError(f"data.random_pixels is {self.random_pixels} but must be 1 or more, or null for all cells")
         check_mask_rate(self.mask_rate)
-        if self.switch is not None and self.token_store is not None:
-            raise UserError(
-                "data.switch changes words of captions in every batch, but data.token_store keeps tokens alone; leave "
-                "one of them out"
-            )
         second = {"tags": self.tags, "questions": self.questions is not None, "switch": self.switch is not None}
         if self.caption_pairs and (other := next((name for name, there in second.items() if there), None)):
             raise UserError(
@@ -220,7 +220,7 @@ class _Pairs:
             return shown
         return SwitchedCaptions(
             shown,
-            [one.text for one in self._read(split)() if one.image != MISSING],
+            texts_alone(self._read(split), self._files(split), folder=self._folder(f"{split}-texts")),
             self.tokenizer,
             self.data.max_length,
             read_translations(self.data.switch),
@@ -253,13 +253,7 @@ class _Pairs:
         data, items = self.data, self._read(split)
         layout = ImageTextLayout(self.tokenizer.specials, self.request.recipe.text)
         tokenize = ImageTextTokenizer(self.tokenizer, layout, data.max_length, data.languages, self._tags)
-        files = {"captions": data.files[split]}
-        if data.questions is not None:
-            files["training questions"] = data.questions  # answers are numbered by them
-        if split == "dev" and data.dev_questions is not None:
-            files["questions"] = data.dev_questions
-        folder = None if data.token_store is None else data.token_store / split
-        found = tokenized_captions(data, items, tokenize, files, folder=folder)
+        found = tokenized_captions(data, items, tokenize, self._files(split), folder=self._folder(split))
         self.skipped[split] = found.dropped.get(WITHOUT_IMAGE, 0)
         if not len(found.rows) and data.caption_pairs:
             raise UserError("data.caption_pairs needs images of two captions or more, but every image has one")
@@ -270,6 +264,16 @@ class _Pairs:
                 f"they are looked for by names such as {', '.join(names[:2])}"
             )
         return found
+
+    def _files(self, split: str) -> dict[str, Path]:
+        """The files of the texts of a split."""
+        asked = {"training questions": self.data.questions}  # answers are numbered by them
+        if split == "dev":
+            asked["questions"] = self.data.dev_questions
+        return {"captions": self.data.files[split], **{name: path for name, path in asked.items() if path is not None}}
+
+    def _folder(self, name: str) -> Path | None:
+        return None if self.data.token_store is None else self.data.token_store / name
 
     def _read(self, split: str) -> TextsAboutImages:
         """The texts of a split before they are tokenized."""

@@ -3,7 +3,8 @@
 Every entry of ``train`` names languages and the beginning of their files: ``en: news`` reads ``news.en``; ``de-en:
 europarl`` reads ``europarl.de`` and ``europarl.en``, whose lines are translations of each other (Moses style); and
 ``de-en-fr: ted`` reads three such files, which make three pairs. A name that ends in ``.tmx``, ``.tsv``, ``.jsonl``,
-``.po`` or ``.mo`` is one file of two languages.
+``.po`` or ``.mo`` is one file of two languages. Several corpora of the same languages are a list: ``de-en: [europarl,
+news]``.
 """
 
 from __future__ import annotations
@@ -29,15 +30,17 @@ from mm_kptm.objectives.tokens import MaskedTokens
 from mm_kptm.tasks.pretraining import SourcesOfObjectives, heads_of
 from mm_kptm.train.protocol import Source
 
+Prefixes = Path | tuple[Path, ...]  #: beginnings of the names of files, of one corpus or of several
+
 
 @dataclass(frozen=True, kw_only=True)
 class MultilingualText(TextSettings):
     """A sentence a line, by language; the lines of languages that are named together are translations."""
 
     name: Literal["multilingual-text"]
-    train: dict[str, Path]  #: beginnings of files by languages, such as {en: news, de-en-fr: ted}
-    dev: dict[str, Path] | None = None  #: the same, to choose a model by
-    test: dict[str, Path] | None = None  #: the same, to measure it on
+    train: dict[str, Prefixes]  #: beginnings of files by languages, such as {en: [news, books], de-en-fr: ted}
+    dev: dict[str, Prefixes] | None = None  #: the same, to choose a model by
+    test: dict[str, Prefixes] | None = None  #: the same, to measure it on
     language_sampling: float | None = None
     """Exponent of the shares of languages (and of pairs): 1 as in the files, 0 all alike, 0.7 as XLM; null: every
     sentence once an epoch."""
@@ -61,10 +64,14 @@ class MultilingualText(TextSettings):
             )
 
     @property
-    def splits(self) -> dict[str, dict[str, Path]]:
+    def splits(self) -> dict[str, dict[str, tuple[Path, ...]]]:
         """The files of every split there is."""
         given = {"train": self.train, "dev": self.dev, "test": self.test}
-        return {split: files for split, files in given.items() if files}
+        return {
+            split: {key: prefix if isinstance(prefix, tuple) else (prefix,) for key, prefix in files.items()}
+            for split, files in given.items()
+            if files
+        }
 
     @property
     def spoken(self) -> tuple[str, ...]:
@@ -85,8 +92,9 @@ class MultilingualText(TextSettings):
 
     def _files(self, split: str) -> dict[str, Path]:
         return {
-            f"{split}.{key}.{language}": path
-            for key, prefix in self.splits[split].items()
+            f"{split}.{key}.{place}.{language}" if place else f"{split}.{key}.{language}": path
+            for key, prefixes in self.splits[split].items()
+            for place, prefix in enumerate(prefixes)
             for language, path in bitext_files(prefix, languages_of(key)).items()
         }
 

@@ -80,10 +80,11 @@ class TagLines:
                 )
         there, asked = len(sentences), len(self.lengths)
         if there != asked:
-            line = firsts[asked] if there > asked else firsts[there - 1] + len(sentences[-1])
+            end = firsts[there - 1] + len(sentences[-1]) if sentences else 1
+            first = firsts[asked] if there > asked else end
             which = "is missing" if there < asked else "is one too many"
             raise UserError(
-                f"{path}, line {line}: sentence {min(there, asked) + 1} {which}; the file has {there} sentences, but "
+                f"{path}, line {first}: sentence {min(there, asked) + 1} {which}; the file has {there} sentences, but "
                 f"there are {asked}"
             )
 

@@ -19,8 +19,8 @@ HEADER = 'msgid ""\nmsgstr "Content-Type: text/plain; charset=UTF-8\\n"\n\n'
 
 
 def unit(one: str, other: str) -> str:
-    variants = f'<tuv xml:lang="de"><seg>{one}</seg></tuv>\n<tuv xml:lang="en"><seg>{other}</seg></tuv>'
-    return f"<tu>{variants}</tu>\n"
+    german, english = f'<tuv xml:lang="de"><seg>{one}</seg></tuv>', f'<tuv xml:lang="en"><seg>{other}</seg></tuv>'
+    return f"<tu>{german}\n{english}</tu>\n"  # lines 2 and 3
 
 
 def questions(one: str, other: str) -> str:

@@ -12,6 +12,7 @@ import torch
 
 from mm_kptm.data import token_store
 from mm_kptm.data.sampler import seeded
+from mm_kptm.data.text_store import StoredTexts
 from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
 from mm_kptm.datasets.pretraining.image_text_pairs import ImageTextPairs
 from mm_kptm.errors import UserError
@@ -226,9 +227,17 @@ def test_captions_are_tokenized_by_a_process_of_their_own(
     assert not subprocess.run([sys.executable, "-c", program], input=sent[0], check=False).returncode
 
 
-def test_words_of_a_token_store_cannot_be_switched(data: ImageTextPairs) -> None:
-    with pytest.raises(UserError, match=r"^data.switch changes words of captions in every batch, but data.token_store"):
-        replace(data, switch=data.train, token_store=data.train)
+def test_words_are_switched_out_of_a_store_as_in_memory(data: ImageTextPairs, tmp_path: Path) -> None:
+    (tmp_path / "switch.json").write_text(json.dumps({"dog": {"one": ["two"]}}))
+    asked = replace(data, questions=None, switch=tmp_path / "switch.json")
+    kept, stored = (
+        built(one, "masked-tokens").training.inputs for one in (asked, replace(asked, token_store=tmp_path / "store"))
+    )
+    drawn = [
+        [source.batch(range(3), seeded(0, step)).text.ids.tolist() for step in range(4)] for source in (kept, stored)
+    ]
+    assert drawn[0] == drawn[1] and len({*map(str, drawn[0])}) > 1
+    assert isinstance(stored.texts, StoredTexts) and [stored.texts[place] for place in range(3)] == kept.texts
 
 
 def test_uniter_replaces_by_words_and_masks_one_word_at_least(data: ImageTextPairs) -> None:

@@ -57,6 +57,16 @@ def test_every_two_of_three_languages_stand_side_by_side_in_both_orders(data: Mu
     assert len(rows) == 18
 
 
+def test_several_corpora_of_the_same_languages_are_a_list(data: MultilingualText, tmp_path: Path) -> None:
+    for language, text in {"de": "vier", "en": "four"}.items():
+        (tmp_path / f"books.{language}").write_text(f"{text}\n" * 2)
+    one = replace(data, train={"de-en": data.train["de-en-fr"]})
+    two = replace(data, train={"de-en": (tmp_path / "ted", tmp_path / "books")})
+    assert len(built(one, "translation-language-modeling").training) == 2 * 3
+    assert len(built(two, "translation-language-modeling").training) == 2 * (3 + 2)
+    assert set(two.fingerprints) - set(one.fingerprints) == {"train.de-en.1.de", "train.de-en.1.en"}
+
+
 def test_languages_have_the_ids_of_the_settings(data: MultilingualText) -> None:
     source = built(replace(data, languages=("fr", "xx", "en", "de")), "masked-tokens").training
     text = source.batch([0, 1, 2], seeded(0)).by_name["masked-tokens"].inputs.text
