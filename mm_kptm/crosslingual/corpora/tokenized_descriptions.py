@@ -245,9 +245,9 @@ class Claims:
         """
         numbers, found = DescriptionNumbers(self.descriptions), False
         lines = enumerate(each_cells(self.path, ("head", "relation", "tail")))
-        for some in batched(((turn, *_triple(cells, place)) for turn, (cells, place) in lines), BLOCK):
-            heads, tails = (numbers.entities([one[side] for one in some]) for side in (1, 3))
-            for (turn, _, relation, _), head, tail in zip(some, heads, tails, strict=True):
+        for some in batched(((turn, _triple(cells, place)) for turn, (cells, place) in lines), BLOCK):
+            heads, tails = (numbers.entities([triple[side] for _, triple in some]) for side in (0, 2))
+            for (turn, (_, relation, _)), head, tail in zip(some, heads, tails, strict=True):
                 if head >= 0 and tail >= 0:
                     subject, language = numbers.first(head)
                     yield Claim(subject, relation, numbers.in_another_language(tail, language, turn))
