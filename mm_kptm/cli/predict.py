@@ -29,7 +29,9 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     predict.set_defaults(run=_predict)
 
     submit = verbs.add_parser("submit", help="write the files that an official evaluation takes")
-    submit.description = "Answer a split and write the official files (VQA v2, XNLI); they are checked once written."
+    submit.description = (
+        "Answer a split and write the files that official evaluations take; they are checked once written."
+    )
     submit.add_argument("folder", type=Path, metavar="RUN", help="a run folder")
     submit.add_argument("--split", default="test", help="which examples (default: test)")
     submit.add_argument("--out", type=Path, metavar="FOLDER", help="where to (default: submission in the run)")

@@ -114,7 +114,7 @@ def relation_classification(data: OwnTexts, request: DataRequest) -> PreparedDat
 
 def parallel_sentences(data: OwnTexts, request: DataRequest) -> PreparedData:
     """Sentences and their translations."""
-    encoding = TextEncoding(data.tokenizer(), data.max_length, data.languages)
+    encoding = TextEncoding(data.tokenizer(), data.max_length, data.language_ids(request.recipe))
     prepared = _files(
         data,
         reader(data, own.read_parallel),

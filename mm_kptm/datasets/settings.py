@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from mm_kptm.datasets.protocol import DataRequest
 from mm_kptm.datasets.stored_regions import ImageStore, StoredRegions
 from mm_kptm.errors import UserError
 from mm_kptm.preprocessing.images import PictureFolder
+from mm_kptm.systems.recipe import Recipe
 from mm_kptm.tasks.vision.ranking import RankingSettings
 from mm_kptm.vision.features.store import RegionStore
 
@@ -57,33 +58,33 @@ class TextSettings:
             segment_words=self.segment_words,
         )
 
+    def language_ids(self, recipe: Recipe, own: Iterable[str] = ()) -> tuple[str, ...]:
+        """The languages in the order of their ids, by one rule for all data.
+
+        As ``languages`` says; else those that the recipe publishes, so that loaded rows are those of their languages;
+        where it publishes none, those of the data.
+
+        Args:
+            recipe: of the encoder.
+            own: languages of the data, in alphabetical order.
+
+        Raises:
+            UserError: the data are in a language that the recipe does not publish.
+        """
+        ids = self.languages or recipe.text.languages or tuple(own)
+        if strange := [language for language in own if language not in ids]:
+            raise UserError(
+                f"the files are in {strange[0]!r}, but {recipe.name} numbers the languages {', '.join(ids)}; set "
+                "data.languages to yours, in the order of their ids"
+            )
+        return ids
+
     @property
     def tokenization(self) -> dict[str, object]:
         """What the tokens of a text depend on, besides the text: digests of the tokenizer's files, and settings."""
         segmented = {} if self.segment_words is None else {"segment_words": self.segment_words}
         options = {"lowercase": self.lowercase, "ideographs": self.ideographs, **segmented}
         return {**fingerprints(self.tokenizer_files), **options}
-
-
-def check_languages(data: object, published: Sequence[str], num_languages: int) -> None:
-    """Refuse data that number languages by themselves for a loaded encoder that has the published ones.
-
-    Args:
-        data: the settings of the data; ``spoken`` are their languages in the order of the ids, if they number any.
-        published: the languages of the encoder's recipe in the order of their ids.
-        num_languages: rows of the language table of the loaded encoder.
-
-    Raises:
-        UserError: ``languages`` is not set, and the ids would be those of other languages.
-    """
-    spoken: Sequence[str] = () if getattr(data, "languages", ()) else getattr(data, "spoken", ())
-    if num_languages != len(published) or not any(pair[0] != pair[1] for pair in zip(spoken, published, strict=False)):
-        return
-    ids = ", ".join(f"{mine} of {theirs}" for mine, theirs in zip(spoken, published, strict=False))
-    raise UserError(
-        f"the loaded encoder embeds the languages {', '.join(published)}, and without data.languages its ids would be "
-        f"taken by others ({ids}); set data.languages to those of the encoder, in this order"
-    )
 
 
 @dataclass(frozen=True, kw_only=True)

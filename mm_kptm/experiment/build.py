@@ -19,7 +19,6 @@ from mm_kptm.datasets.protocol import (
     data_name,
     find_task_dataset,
 )
-from mm_kptm.datasets.settings import check_languages
 from mm_kptm.errors import UserError
 from mm_kptm.experiment import knowledge
 from mm_kptm.experiment.defaults import with_defaults
@@ -148,8 +147,6 @@ def build(settings: Experiment) -> Built:
         torch.manual_seed(settings.train.seed)
         system = _system(recipe, replace(settings.encoder, weights=weights), prepared, learnt)
         check_vocabulary(system, prepared.sizes.get("vocab_size"), loaded=weights is not None)
-        if weights is not None and "languages" in recipe.reads:
-            check_languages(settings.data, recipe.text.languages, system.sizes.get("num_languages", 0))
         loaded = list(system.modules()) if weights is not None else []
         if settings.encoder.frozen is True:
             freeze_encoder(system, loaded=weights is not None)

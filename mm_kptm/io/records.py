@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from mm_kptm.errors import UserError
 from mm_kptm.io.json_items import JsonItems, Malformed, has_surrogate
-from mm_kptm.io.text_lines import each_line, is_file, read_text
+from mm_kptm.io.text_lines import each_line, is_blank, is_file, read_text
 
 Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
 Value = TypeVar("Value", str, int, float, list[Json], dict[str, Json])
@@ -47,7 +47,8 @@ class Record:
         """String, or a number as a string (ids and labels may be either); ``default`` for a missing or null value."""
         if default is not None and not self.has(key):
             return default
-        if isinstance(value := self.values.get(key), int | float) and not isinstance(value, bool):
+        value = self.values.get(key)
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
             return str(value)
         return self.get(key, str)
 
@@ -79,7 +80,7 @@ class Record:
             raise UserError(f"{self.place}: {key!r} is empty; at least one text was expected")
         texts = tuple(expected(value, str, f"{self.place}: {key}[{at}]") for at, value in enumerate(listed))
         for at, text in enumerate(texts):
-            if not blank and not text.strip():
+            if not blank and is_blank(text):
                 raise UserError(f"{self.place}: {key}[{at}] is blank; a text was expected")
         return texts
 
@@ -277,7 +278,9 @@ def parse_json(text: str, place: str, *, whole: bool = True) -> Json:
         where = f"{place}, line {error.lineno}, column {error.colno}" if whole else f"{place}, column {error.colno}"
         raise UserError(f"{where}: no valid JSON: {error.msg}") from None
     except _Twice as error:
-        raise UserError(f"{place}: the key {error} is there twice in one object") from None
+        raise UserError(
+            f"{place}{_second(text, error.key, whole)}: the key {error} is there twice in one object"
+        ) from None
     except ValueError:  # more digits than Python converts
         raise UserError(f"{place} holds a number of too many digits") from None
     except RecursionError:
@@ -290,12 +293,22 @@ def parse_json(text: str, place: str, *, whole: bool = True) -> Json:
 class _Twice(ValueError):
     """Key that an object has twice."""
 
+    def __init__(self, key: str) -> None:
+        super().__init__(repr(key))
+        self.key = key
+
+
+def _second(text: str, key: str, whole: bool) -> str:
+    """The line where a file has a key for the second time, unless other objects may have it too."""
+    found = [one.start() for one in re.finditer(rf"{re.escape(json.dumps(key, ensure_ascii=False))}\s*:", text)]
+    return f", line {text.count(chr(10), 0, found[1]) + 1}" if whole and len(found) == 2 else ""
+
 
 def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     values = dict(pairs)
     if len(values) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise _Twice(repr(next(key for at, key in enumerate(keys) if key in keys[:at])))
+        raise _Twice(next(key for at, key in enumerate(keys) if key in keys[:at]))
     return values
 
 

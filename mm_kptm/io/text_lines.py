@@ -125,7 +125,7 @@ def read_text(path: str | Path, kind: str, *, allow_empty: bool = False) -> str:
             raise UserError(f"{path} breaks off; fetch it again") from None
         raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', error)}") from None
     if b"\0" in raw:
-        raise _with_nul(path, raw.count(b"\n", 0, raw.index(0)) + 1, raw)
+        raise with_nul(path, raw.count(b"\n", 0, raw.index(0)) + 1, raw)
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -195,7 +195,7 @@ def numbered_lines(path: str | Path) -> Iterator[tuple[int, str]]:
             for raw in lines:
                 number += 1
                 if b"\0" in raw:
-                    raise _with_nul(path, number, raw)
+                    raise with_nul(path, number, raw)
                 text = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
                 if "\r" not in text:
                     yield number, text
@@ -212,7 +212,7 @@ def numbered_lines(path: str | Path) -> Iterator[tuple[int, str]]:
             raise UserError(f"{path} breaks off after line {number}; fetch it again") from None
 
 
-def _with_nul(path: Path, line: int, raw: bytes) -> UserError:
+def with_nul(path: Path, line: int, raw: bytes) -> UserError:
     """The error for a zero byte: UTF-16 and UTF-32 write Latin letters with many, which would pass for UTF-8."""
     if raw.count(0) * 4 >= len(raw):
         return _not_utf8(path, line)

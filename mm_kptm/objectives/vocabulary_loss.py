@@ -17,7 +17,7 @@ MAX_SCORES = 1 << 28  #: scores of the rows that are computed together: 1 GB in 
 
 
 def vocabulary_losses(head: nn.Module, rows: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of every row, [P]; above ``MAX_SCORES`` scores in pieces that the backward pass computes again.
+    """Cross-entropy of every row, [P]; above ``MAX_SCORES`` scores in pieces, which a backward pass computes again.
 
     Args:
         head: from states [P, D] to scores [P, V].
@@ -25,7 +25,7 @@ def vocabulary_losses(head: nn.Module, rows: Tensor, labels: Tensor) -> Tensor:
         labels: the right id of each, [P].
     """
     width = max((max(one.shape) for one in head.parameters() if one.dim()), default=1)
-    if len(rows) * width <= MAX_SCORES or not torch.is_grad_enabled():
+    if len(rows) * width <= MAX_SCORES:
         return _losses(head, rows, labels)
     size = max(1, MAX_SCORES // width)
     pieces = zip(rows.split(size), labels.split(size), strict=True)

@@ -95,6 +95,10 @@ class TextsAboutImages:
                 (place,) = self.images.places_of([question.image]).tolist()
                 yield TextAboutImage(place, question.question, question.language, answer)
 
+    def texts(self) -> Iterator[str]:
+        """The texts alone, but those of images that are not there."""
+        return (one.text for one in self() if one.image != MISSING)
+
 
 @dataclass(frozen=True, eq=False)
 class ImageTextTokenizer:

@@ -12,7 +12,8 @@ from mm_kptm.nn.attention import set_attention_dropout
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Pooler, TiedVocabulary, Transform
 from mm_kptm.nn.init import bert_init
-from mm_kptm.nn.sublayers import Activation, FeedForwardSublayer, NormBuilder, bert_layer, bert_norm
+from mm_kptm.nn.steps import Step
+from mm_kptm.nn.sublayers import Activation, FeedForwardSublayer, NormBuilder, activation_named, bert_layer, bert_norm
 from mm_kptm.nn.submodules import submodule
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, OneOf, Rename, Same
@@ -60,8 +61,14 @@ def masked_tokens(encoder: SingleStream | TwoStream) -> TiedVocabulary:
 
 
 def activation_of(encoder: nn.Module) -> Activation:
-    """The activation of an encoder's feed-forward sublayers, which the heads of its pretraining share."""
-    return next(part.activation for part in encoder.modules() if isinstance(part, FeedForwardSublayer))
+    """The activation of an encoder's feed-forward sublayers, of the text's where a second stream has others.
+
+    The heads of its pretraining share it; they have GELU where the encoder has no such sublayer.
+    """
+    texts = (part.left for part in encoder.modules() if isinstance(part, Step) and hasattr(part, "left"))
+    parts = (part for stream in (*texts, encoder) if isinstance(stream, nn.Module) for part in stream.modules())
+    found = (part.activation for part in parts if isinstance(part, FeedForwardSublayer))
+    return next(found, activation_named("gelu"))
 
 
 def norm_of(encoder: nn.Module) -> NormBuilder:

@@ -73,7 +73,9 @@ def test_what_a_server_would_refuse_is_refused_first(run, tmp_path):
     with pytest.raises(UserError, match=r"test-fr.tsv was to be read, but there is no such file"):
         check_submission(tmp_path, "test", asked)
     write_submission([row], tmp_path)
-    with pytest.raises(UserError, match=r"test-de.tsv has 1 lines, but there are 2 pairs in 'de'"):
+    with pytest.raises(
+        UserError, match=r"test-de.tsv, line 2 is missing: the file has 1 lines, but there are 2 pairs in 'de'"
+    ):
         check_submission(tmp_path, "test", asked)
     write_submission([row, {"language": "de", "answer": "maybe"}], tmp_path)
     with pytest.raises(UserError, match=r"test-de.tsv, line 2 must be one of contradiction, .* but it is \"maybe\""):

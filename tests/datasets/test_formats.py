@@ -263,7 +263,16 @@ def _built(home: Path, case: str):
 
 def test_every_supply_from_files_is_tried_here():
     tried = set(FORMATS) | {"custom-text", "custom-image", "vqa-v2", "triples"}  # the last two have tests of their own
-    tried |= {"gqa", "ok-vqa", "vizwiz", "nlvr2", "snli-ve", "visual7w", "vcr"}  # vision/test_published_tasks.py
+    tried |= {
+        "gqa",
+        "ok-vqa",
+        "vizwiz",
+        "nlvr2",
+        "snli-ve",
+        "visual7w",
+        "vcr",
+        "flickr30k-entities",
+    }  # vision/test_published_tasks.py
     tried |= {"marvl", "xflickrco", "xgqa", "xvnli"}  # multilingual_vision/test_iglue.py
     tried |= {"mlqa", "pan-x", "paws-x", "tydiqa", "ud-pos", "xquad"}  # text/test_xtreme.py and the like
     tried |= {"captioned-images"}  # vision/test_captioned_images.py

@@ -32,3 +32,14 @@ def test_pieces_have_the_losses_and_gradients_of_the_whole(monkeypatch: pytest.M
         assert (23 * 50 in kept) is (most == 1 << 28), "scores of all rows are stored only together"
     torch.testing.assert_close(found[0], found[1])
     torch.testing.assert_close(found[0][0], F.cross_entropy(head(rows), labels, reduction="none"))
+
+
+def test_pieces_are_made_where_nothing_is_differentiated_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vocabulary_loss, "MAX_SCORES", 50 * 5)
+    head, seen = nn.Linear(4, 50), []
+    head.register_forward_hook(lambda module, given, scores: seen.append(len(scores)))
+    rows, labels = torch.randn(23, 4), torch.randint(50, (23,))
+    with torch.no_grad():
+        losses = vocabulary_losses(head, rows, labels)
+    assert seen == [5, 5, 5, 5, 3]
+    torch.testing.assert_close(losses, F.cross_entropy(head(rows), labels, reduction="none"))

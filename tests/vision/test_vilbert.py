@@ -165,3 +165,13 @@ def test_the_text_guides_the_regions_before_they_meet() -> None:
         )
         assert torch.equal(ours[:3], theirs[:3]) and torch.equal(ours[8:], theirs[8:])
         assert torch.allclose(ours[3:8], theirs[3:8], atol=1e-5) != guided
+
+
+def test_heads_have_the_activation_of_the_text_whatever_stream_comes_first(tmp_path: Path) -> None:
+    """The released heads take ``hidden_act``; here the regions, which have another, are read first."""
+    folder = changed("pretrain", tmp_path, v_hidden_act="relu", t_biattention_id=[0, 3], v_biattention_id=[1, 2])
+    system = mm_kptm.load("vilbert", folder, heads={"masked-tokens": {}, "masked-regions": {"num_classes": 11}})
+    assert next(iter(system.encoder.steps)) == "regions-0"
+    x = torch.linspace(-2, 2, 9)
+    for name in ("masked-tokens", "masked-regions"):
+        torch.testing.assert_close(system.head(name).transform.activation(x), torch.nn.functional.gelu(x))

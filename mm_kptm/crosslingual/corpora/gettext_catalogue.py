@@ -12,13 +12,14 @@ from functools import cached_property
 from pathlib import Path
 
 from mm_kptm.errors import UserError
-from mm_kptm.io.text_lines import open_bytes
+from mm_kptm.io.text_lines import open_bytes, with_nul
 
 _CHARSET = re.compile(rb"charset=([^\s\\\"]+)", re.IGNORECASE)
 _PLURAL = re.compile(r"plural\s*=\s*(.+?)\s*;?\s*$")
 _KEYWORD = re.compile(r"(msgctxt|msgid_plural|msgid|msgstr(?:\[(\d+)\])?)\s*(.*)$")
 _ESCAPE = re.compile(r'\\([abfnrtv"\\])')
 _ESCAPED = dict(zip('abfnrtv"\\', '\a\b\f\n\r\t\v"\\', strict=True))
+_LINE_END = re.compile(r"\r\n?|\n")
 _LARGEST = 100  #: counts up to here decide which plural forms serve more than one
 
 
@@ -105,6 +106,8 @@ def read_catalogue(path: Path) -> Catalogue:
     with open_bytes(path) as file:
         raw = file.read()
     encoding = _encoding(raw, path)
+    if b"\0" in raw:
+        raise with_nul(path, raw.count(b"\n", 0, raw.index(0)) + 1, raw)
     try:
         text = raw.decode(encoding)
     except UnicodeDecodeError as error:
@@ -167,7 +170,7 @@ class _Draft:
 
 def _messages(text: str, path: Path) -> Iterator[Message]:
     draft, number = _Draft(), 0
-    for number, whole in enumerate(text.split("\n"), 1):
+    for number, whole in enumerate(_LINE_END.split(text), 1):
         line = whole.strip()
         obsolete = line.startswith("#~")
         if obsolete:

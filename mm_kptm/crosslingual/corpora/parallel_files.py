@@ -3,24 +3,59 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mm_kptm.crosslingual.corpora.gettext_catalogue import read_catalogue
-from mm_kptm.crosslingual.corpora.moses import read_aligned
+from mm_kptm.crosslingual.corpora.compiled_catalogue import compiled_header, read_compiled
+from mm_kptm.crosslingual.corpora.gettext_catalogue import Catalogue, read_catalogue
+from mm_kptm.crosslingual.corpora.moses import aligned_lines, moses_files, read_aligned
 from mm_kptm.crosslingual.corpora.tmx import read_tmx
 from mm_kptm.errors import UserError
 from mm_kptm.io.records import parse_json
-from mm_kptm.io.text_lines import content_suffix, is_blank, numbered_lines
+from mm_kptm.io.text_lines import content_suffix, is_blank, numbered_lines, open_bytes
+
+_ENDINGS = (".tsv", ".jsonl", ".json", ".tmx", ".po", ".mo")
+
+
+def is_one_file(path: Path, languages: Sequence[str]) -> bool:
+    """Whether a bitext is one file of two languages by its ending, and not the prefix of a file for each.
+
+    >>> is_one_file(Path("memory.tmx.gz"), ("de", "en")), is_one_file(Path("europarl"), ("de", "en"))
+    (True, False)
+    """
+    return len(languages) == 2 and content_suffix(path) in _ENDINGS
+
+
+def bitext_files(path: Path, languages: Sequence[str]) -> dict[str, Path]:
+    """The files of a bitext by language: the one of both, or those of :func:`~.moses.moses_files`."""
+    return dict.fromkeys(languages, path) if is_one_file(path, languages) else moses_files(path, languages)
+
+
+def bitext_lines(path: Path, languages: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """The translations of a bitext of any format, one line at a time; of Moses files a sentence may be blank.
+
+    Raises:
+        UserError: as :func:`read_pairs`; a file of two languages holds no pair.
+    """
+    if not is_one_file(path, languages):
+        yield from aligned_lines(path, languages)
+        return
+    source, target = languages
+    empty = True
+    for pair in read_pairs(path, (source, target)):
+        empty = False
+        yield tuple(" ".join(side.split("\n")) for side in pair)
+    if empty:
+        raise UserError(f"{path} holds no sentence in {source!r} with its translation in {target!r}")
 
 
 def read_pairs(path: Path, languages: tuple[str, str]) -> Iterator[tuple[str, str]]:
     """The sentence pairs of a bitext, in the order of the languages; pairs with an empty side are left out.
 
     Args:
-        path: a file ending in ``.tsv``, ``.jsonl``, ``.tmx`` or ``.po``, packed or not; another name is the prefix of a
-            Moses pair, ``corpus`` for ``corpus.de`` and ``corpus.en``.
-        languages: codes of source and target; a ``.tsv`` or ``.po`` names none and is taken to hold these.
+        path: a file ending in ``.tsv``, ``.jsonl``, ``.tmx``, ``.po`` or ``.mo``, packed or not; another name is the
+            prefix of a Moses pair, ``corpus`` for ``corpus.de`` and ``corpus.en``.
+        languages: codes of source and target; ``.tsv``, ``.po`` and ``.mo`` name none and are taken to hold these.
 
     Raises:
         UserError: a file is missing or a line of it is not in the format; the message names both.
@@ -31,10 +66,20 @@ def read_pairs(path: Path, languages: tuple[str, str]) -> Iterator[tuple[str, st
     if suffix in (".jsonl", ".json"):
         return read_jsonl(path, languages)
     if suffix == ".tmx":
-        return read_tmx(path, languages)
+        return _without_empty(read_tmx(path, languages))
     if suffix == ".po":
         return _without_empty(read_catalogue(path).pairs())
+    if suffix == ".mo":
+        return _without_empty(_compiled_pairs(path))
     return ((source, target) for source, target in read_aligned(path, languages))
+
+
+def _compiled_pairs(path: Path) -> Iterator[tuple[str, str]]:
+    if not path.is_file():
+        raise UserError(f"{path} was to be read, but there is no such file")
+    with open_bytes(path) as file:
+        content = file.read()
+    return Catalogue("utf-8", compiled_header(content, str(path)), read_compiled(content, str(path))).pairs()
 
 
 def read_tsv(

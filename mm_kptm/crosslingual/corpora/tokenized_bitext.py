@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mm_kptm.crosslingual.corpora.bitext import EncodedSentence
-from mm_kptm.crosslingual.corpora.moses import aligned_lines
+from mm_kptm.crosslingual.corpora.parallel_files import bitext_lines
 from mm_kptm.data.packing import Packed
 from mm_kptm.data.token_store import Tokenized
 from mm_kptm.data.tokenizers.batch import IDS, encode_batch
@@ -43,10 +43,10 @@ def lines_of(entries: Sequence[Entry]) -> Iterator[Line]:
     """Every line of the files, one at a time, those without a sentence in some language too.
 
     Raises:
-        UserError: as :func:`~mm_kptm.crosslingual.corpora.moses.aligned_lines`.
+        UserError: as :func:`~mm_kptm.crosslingual.corpora.parallel_files.bitext_lines`.
     """
     for number, entry in enumerate(entries):
-        for line in aligned_lines(entry.prefix, entry.languages):
+        for line in bitext_lines(entry.prefix, entry.languages):
             yield number, line
 
 

@@ -9,9 +9,12 @@ from pathlib import Path, PurePosixPath
 from mm_kptm.errors import UserError
 from mm_kptm.io.collected import collected
 from mm_kptm.io.records import Record, each_entry, once, one_of, read_json
+from mm_kptm.io.safe_pickle import loads
+from mm_kptm.io.text_lines import is_file
 
 Box = tuple[float, float, float, float]
 KARPATHY_SPLITS = {"train": "train", "restval": "train", "val": "dev", "test": "test"}
+PICKLED = (".p", ".pkl")  #: endings of the release of referring expressions
 REFER_SPLITS = {"train": "train", "val": "dev", "test": "test", "testA": "testA", "testB": "testB"}
 
 
@@ -84,33 +87,75 @@ def read_coco(path: str | Path, split: str) -> tuple[Described, ...]:
     return tuple(one for one in read_karpathy(path) if one.split == split)
 
 
-def read_refcoco(path: str | Path) -> tuple[Pointed, ...]:
-    """RefCOCO, RefCOCO+ or RefCOCOg as JSON, every expression of every object.
+def read_refcoco(path: str | Path, instances: str | Path | None = None) -> tuple[Pointed, ...]:
+    """RefCOCO, RefCOCO+ or RefCOCOg, every expression of every object.
 
-    Either one object with ``refs``, ``anns`` (boxes x y width height), ``images`` and ``sentences``, the form that the
-    published pickles were turned into for MAttNet (Yu et al. 2018); or ``images`` with a ``caption`` and
-    ``annotations`` with a ``bbox``, as MDETR has it (Kamath et al. 2021), one file a split.
+    Three forms are read: the release, a pickle such as ``refs(unc).p`` beside COCO's ``instances.json`` (Kazemzadeh et
+    al. 2014); its JSON with ``refs``, ``anns`` (boxes x y width height), ``images`` and ``sentences``, made for MAttNet
+    (Yu et al. 2018); or ``images`` with a ``caption`` and ``annotations`` with a ``bbox``, as MDETR has it (Kamath et
+    al. 2021), one file a split.
+
+    Args:
+        path: the file; one that ends in ``.p`` or ``.pkl`` is the release.
+        instances: objects and images of the release; ``instances.json`` in its folder unless given.
 
     Raises:
-        UserError: the file cannot be read, a key is missing or of another kind, something referred to is not there.
+        UserError: the file cannot be read, a key is missing or of another kind, something referred to is not there, an
+            expression is there twice.
     """
+    if Path(path).suffix in PICKLED:
+        return _released(Path(path), Path(path).parent / "instances.json" if instances is None else Path(instances))
     whole = Record.of(read_json(path), str(path))
     images = _by_id(whole.records("images"), "image", "image_id", "id")
     return _refer(whole, images) if "refs" in whole.values else _captioned(whole, images)
 
 
+def _released(path: Path, instances: Path) -> tuple[Pointed, ...]:
+    if not is_file(path):
+        raise UserError(f"{path} was to be read, but there is no such file")
+    whole = Record.of(read_json(instances), str(instances))
+    images = _by_id(whole.records("images"), "image", "id")
+    objects = _by_id(whole.records("annotations"), "object", "id")
+    listed = loads(path.read_bytes(), str(path))
+    if not isinstance(listed, list) or not listed:
+        raise UserError(f"{path} must hold a list of expressions about objects, one at least")
+    seen: dict[str, str] = {}
+    found = []
+    for at, value in enumerate(listed):
+        ref = Record.of(value, f"{path}, refs[{at}]")
+        image, box, split = _referred(ref, images, objects, "bbox")
+        for sentence in ref.records("sentences"):
+            id_ = sentence.name("sent_id")
+            once(id_, sentence.place, seen, "the sentence")
+            found.append(Pointed(id_, names_of(image), sentence.get("sent", str), box, split))
+    return tuple(found)
+
+
 def _refer(whole: Record, images: dict[str, Record]) -> tuple[Pointed, ...]:
-    boxes = _by_id(whole.records("anns"), "object", "ann_id")
+    objects = _by_id(whole.records("anns"), "object", "ann_id")
     sentences = _by_id(whole.records("sentences"), "sentence", "sent_id")
+    seen: dict[str, str] = {}
     found = []
     for ref in whole.records("refs"):
-        image = _there(images, ref.name("image_id"), ref, "image")
-        box = fractions(_there(boxes, ref.name("ann_id"), ref, "object"), "box", image)
-        split = REFER_SPLITS[one_of(ref.get("split", str), tuple(REFER_SPLITS), f"{ref.place}: 'split'")]
-        for number in ref.get("sent_ids", list):
-            sentence = _there(sentences, str(number), ref, "sentence")
-            found.append(Pointed(str(number), names_of(image), sentence.get("sent", str), box, split))
+        image, box, split = _referred(ref, images, objects, "box")
+        for number in map(str, ref.get("sent_ids", list)):
+            sentence = _there(sentences, number, ref, "sentence")
+            once(number, ref.place, seen, "the sentence")
+            found.append(Pointed(number, names_of(image), sentence.get("sent", str), box, split))
     return tuple(found)
+
+
+def _referred(ref: Record, images: dict[str, Record], objects: dict[str, Record], key: str) -> tuple[Record, Box, str]:
+    """The image of an object that is referred to, its box and its split; ``key`` holds the box."""
+    number = ref.name("image_id")
+    image, thing = _there(images, number, ref, "image"), _there(objects, ref.name("ann_id"), ref, "object")
+    if "image_id" in thing.values and thing.name("image_id") != number:
+        raise UserError(
+            f"{ref.place} names the object {ref.name('ann_id')} in image {number}, but {thing.place} is in image "
+            f"{thing.name('image_id')}"
+        )
+    split = REFER_SPLITS[one_of(ref.get("split", str), tuple(REFER_SPLITS), f"{ref.place}: 'split'")]
+    return image, fractions(thing, key, image), split
 
 
 def _by_id(records: Sequence[Record], what: str, *keys: str) -> dict[str, Record]:
@@ -122,15 +167,14 @@ def _by_id(records: Sequence[Record], what: str, *keys: str) -> dict[str, Record
 
 
 def _captioned(whole: Record, images: dict[str, Record]) -> tuple[Pointed, ...]:
-    return tuple(
-        Pointed(
-            id=one.name("id") if "id" in one.values else str(at),
-            names=names_of(image := _there(images, one.name("image_id"), one, "image")),
-            text=image.get("caption", str),
-            box=fractions(one, "bbox", image),
-        )
-        for at, one in enumerate(whole.records("annotations"))
-    )
+    seen: dict[str, str] = {}
+    found = []
+    for at, one in enumerate(whole.records("annotations")):
+        id_ = one.name("id") if "id" in one.values else str(at)
+        once(id_, one.place, seen, "the annotation")
+        image = _there(images, one.name("image_id"), one, "image")
+        found.append(Pointed(id_, names_of(image), image.get("caption", str), fractions(one, "bbox", image)))
+    return tuple(found)
 
 
 def fractions(record: Record, key: str, image: Record) -> Box:

@@ -22,6 +22,7 @@ from mm_kptm.data.formats.xnli import LABELS, SentencePair
 from mm_kptm.errors import UserError
 from mm_kptm.io.collected import collected
 from mm_kptm.io.records import Json, Record, expected, once, one_of
+from mm_kptm.io.text_lines import is_blank
 
 T = TypeVar("T")
 BY_KEY = TableColumns()  #: columns are called as the keys of the schema
@@ -132,7 +133,7 @@ def _label(record: Record, key: str) -> str:
 
 def _filled(record: Record, key: str) -> str:
     text = record.get(key, str)
-    if not text.strip():
+    if is_blank(text):
         raise UserError(f"{record.place}: {key!r} is blank; a text was expected")
     return text
 
@@ -236,7 +237,7 @@ def _translated(record: Record, id_: str) -> Translated:
     said: dict[str, Json] = record.get("sentences", dict)
     sentences = {key: expected(value, str, f"{record.place}: 'sentences', {key}") for key, value in said.items()}
     for language, sentence in sentences.items():
-        if not language.strip() or not sentence.strip():
+        if is_blank(language) or is_blank(sentence):
             raise UserError(f"{record.place}: 'sentences' holds a blank language or a blank text")
     if len(sentences) < 2:
         raise UserError(f"{record.place}: 'sentences' is in {len(sentences)} language; two at least were expected")

@@ -10,6 +10,7 @@ from pathlib import Path
 from mm_kptm.errors import UserError
 from mm_kptm.io.collected import collected
 from mm_kptm.io.records import Record, each_entry, once
+from mm_kptm.io.text_lines import is_blank
 
 #: Languages in names of files: ``test-context-de-question-en.json``, ``xquad.de.json``, ``tydiqa.goldp.fi.dev.json``.
 _NAMED = (
@@ -83,7 +84,7 @@ def read_squad(path: str | Path, *, language: str | None = None) -> Iterator[Pas
                     if answer.text("text").strip()
                 )
                 question = asked.get("question", str).strip()
-                if not question or not passage.strip():
+                if is_blank(question) or is_blank(passage):
                     raise UserError(f"{asked.place} has an empty question or passage; both must hold text")
                 yield PassageQuestion(id_, question, passage, answers, of_passage, of_question, group)
     if not seen:

@@ -10,10 +10,13 @@ from pathlib import Path
 
 from mm_kptm.errors import UserError
 from mm_kptm.io.records import once, one_of, read_table
+from mm_kptm.io.text_lines import is_blank
 
 LABELS = ("contradiction", "entailment", "neutral")
 _SAME = {"contradictory": "contradiction"}  # as the machine-translated training files spell it
-_LANGUAGE = re.compile(r"[-.]([a-z]{2,3})\.tsv$")
+_LANGUAGE = re.compile(r"[-.]([a-z]{2,3})$")
+_TRANSLATION = re.compile(r"(?:^|[-.])([a-z]{2,3})-([a-z]{2,3})-translated$")
+_ENDINGS = re.compile(r"(?:\.tsv|\.txt)?(?:\.gz|\.bz2|\.xz)?$")
 _PAIR = "pairID"  #: the column of a number that a pair shares with its translations
 _RAW, _TRANSLATED = ("language", "gold_label", "sentence1", "sentence2"), ("premise", "hypo", "label")
 
@@ -34,7 +37,9 @@ def read_xnli(path: str | Path) -> tuple[SentencePair, ...]:
     """Pairs of an ``xnli.dev.tsv``, of a ``multinli.train.de.tsv``, or of a ``test-de.tsv`` as XTREME has it.
 
     The first has a header and names the language of every line; the second has the header *premise, hypo, label*; the
-    third has no header, and of its lines the label may be missing. The last two name the language in their file name.
+    third has no header, cells that hold quotes are themselves in quotes, and of its lines the label may be missing. So
+    has ``en-de-translated.tsv``, a pair and its machine translation in every line; the translation is read. The last
+    three name the language in their file name.
 
     Pairs that are translations of each other share a group: those of one ``pairID`` where the file has that column,
     else those of one place among the lines of their language.
@@ -47,14 +52,45 @@ def read_xnli(path: str | Path) -> tuple[SentencePair, ...]:
     header = [name.strip() for name in header]
     if set(_RAW) <= set(header):
         return _pairs(lines, str(path), {name: header.index(name) for name in (*_RAW, _PAIR) if name in header})
-    found = _LANGUAGE.search(Path(path).name)
-    if found is None:
+    language = language_in(Path(path).name)
+    if language is None:
         raise UserError(
             f"{path} names its language neither in a header ({', '.join(_RAW)}) nor in its name; call it test-de.tsv, "
             "say"
         )
-    lines = lines if tuple(header[:3]) == _TRANSLATED else rows
-    return _pairs(lines, str(path), {"sentence1": 0, "sentence2": 1}, optional_label=2, language=found[1])
+    first = first_sentence(path)
+    columns = {"sentence1": first, "sentence2": first + 1}
+    if tuple(header[:3]) != _TRANSLATED:
+        lines = [([unquoted(cell.strip()) for cell in cells], place) for cells, place in rows]
+    return _pairs(lines, str(path), columns, optional_label=first + 2, language=language)
+
+
+def language_in(name: str) -> str | None:
+    """The language in the name of a file; of a machine translation the one that is not English.
+
+    >>> language_in("test-de.tsv"), language_in("en-de-translated.tsv"), language_in("de-en-translated.tsv")
+    ('de', 'de', 'de')
+    """
+    name = _ENDINGS.sub("", name)
+    if found := _TRANSLATION.search(name):
+        return found[1] if found[2] == "en" else found[2]
+    return found[1] if (found := _LANGUAGE.search(name)) else None
+
+
+def first_sentence(path: str | Path) -> int:
+    """The column of the first sentence that is read: behind the two originals in a file of machine translations."""
+    return 2 if _TRANSLATION.search(_ENDINGS.sub("", Path(path).name)) else 0
+
+
+def unquoted(cell: str) -> str:
+    """A cell as it was before a writer of tables put quotes around it.
+
+    >>> unquoted('"a ""b"" c"'), unquoted('"a" or "b"')
+    ('a "b" c', '"a" or "b"')
+    """
+    inner = cell[1:-1]
+    quoted = len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in inner.replace('""', "")
+    return inner.replace('""', '"') if quoted else cell
 
 
 def _pairs(
@@ -86,7 +122,7 @@ def _pairs(
         row = {name: cells[column].strip() for name, column in columns.items()}
         if optional_label is not None and optional_label < len(cells):
             row["gold_label"] = cells[optional_label].strip()
-        if not row["sentence1"] or not row["sentence2"]:
+        if is_blank(row["sentence1"]) or is_blank(row["sentence2"]):
             raise UserError(f"{place} has an empty sentence; premise and hypothesis must both be there")
         spoken, label = row.get("language", language), row.get("gold_label")
         counts[spoken] += 1

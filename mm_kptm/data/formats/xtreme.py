@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mm_kptm.data.formats.uer_tsv import Tagged
-from mm_kptm.data.formats.xnli import SentencePair
+from mm_kptm.data.formats.xnli import SentencePair, first_sentence, language_in, unquoted
 from mm_kptm.errors import UserError
 from mm_kptm.io.records import once, one_of, read_table
-from mm_kptm.io.text_lines import numbered_lines
+from mm_kptm.io.text_lines import is_blank, numbered_lines
 
-_LANGUAGE = re.compile(r"[-.]([a-z]{2,3})$")
 _CODE = re.compile(r"^[a-z]{2,3}$")
 
 PARAPHRASE = ("0", "1")  #: PAWS-X's labels: other meaning, same meaning
@@ -38,26 +37,17 @@ def language_of(path: Path) -> str:
     >>> language_of(Path("pawsx/test-de.tsv")), language_of(Path("x-final/ko/test_2k.tsv"))
     ('de', 'ko')
     """
-    if found := _LANGUAGE.search(path.name.removesuffix(".tsv").removesuffix(".txt")):
-        return found[1]
+    if found := language_in(path.name):
+        return found
     if _CODE.match(path.parent.name):
         return path.parent.name
     raise UserError(f"{path} names no language; call it test-de.tsv, say, or let it lie in a folder de")
 
 
-def unquoted(cell: str) -> str:
-    """A cell as it was before a writer of tables put quotes around it.
-
-    >>> unquoted('"a ""b"" c"'), unquoted('"a" or "b"')
-    ('a "b" c', '"a" or "b"')
-    """
-    inner = cell[1:-1]
-    quoted = len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in inner.replace('""', "")
-    return inner.replace('""', '"') if quoted else cell
-
-
 def read_paws_x(path: str | Path) -> tuple[SentencePair, ...]:
     """Pairs of PAWS-X, in XTREME's files (two sentences and perhaps a label) or its own (with a header and ids).
+
+    Of ``en-de-translated.tsv``, a pair and its machine translation in every line, the translation is read.
 
     Translations of a pair stand in the same line of every language and share a group.
 
@@ -68,7 +58,8 @@ def read_paws_x(path: str | Path) -> tuple[SentencePair, ...]:
     language = language_of(path)
     rows = read_table(path)
     header = [cell.strip() for cell in rows[0][0]]
-    columns, first = (0, 1, 2), 0
+    start = first_sentence(path)
+    columns, first = (start, start + 1, start + 2), 0
     if set(_PAWS) <= set(header):
         columns, first = (
             (
@@ -81,7 +72,7 @@ def read_paws_x(path: str | Path) -> tuple[SentencePair, ...]:
     pairs = []
     for number, (cells, place) in enumerate(rows[first:], 1):
         one, other = (unquoted(cells[column].strip()) if column < len(cells) else "" for column in columns[:2])
-        if not one or not other:
+        if is_blank(one) or is_blank(other):
             raise UserError(f"{place} has an empty sentence; both must be there, with a tab between them")
         label = cells[columns[2]].strip() if columns[2] < len(cells) else ""
         gold = one_of(label, PARAPHRASE, f"{place}: the label") if label else None
@@ -163,7 +154,7 @@ def read_numbered(path: str | Path) -> tuple[NumberedSentence, ...]:
     sentences = []
     seen: dict[str, str] = {}
     for cells, place in read_table(path):
-        if len(cells) < 2 or not cells[0].strip() or not cells[1].strip():
+        if len(cells) < 2 or is_blank(cells[0]) or is_blank(" ".join(cells[1:])):
             raise UserError(f"{place} must hold an id, a tab and a sentence")
         once(cells[0].strip(), place, seen, "the sentence")
         sentences.append(NumberedSentence(cells[0].strip(), " ".join(cells[1:]).strip()))

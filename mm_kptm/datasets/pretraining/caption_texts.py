@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mm_kptm.data.formats.jsonl import AskedImage
 from mm_kptm.data.packing import Packed
+from mm_kptm.data.text_store import StoredTexts, stored_texts
 from mm_kptm.data.token_store import Tokenized, stored, tokenized
 from mm_kptm.data.tokenizers.batch import IDS
 from mm_kptm.data.tokenizers.protocol import Tokenizer
@@ -48,7 +49,7 @@ def tokenized_captions(
     tags = {} if tokenize.tags is None else {"tags": hashlib.sha256(tokenize.tags.columns[IDS].tobytes()).hexdigest()}
     source = {
         **fingerprints({**files, **data.tokenizer_files}),
-        "images": hashlib.sha256("\n".join(items.images.places).encode()).hexdigest(),
+        "images": _digest(items),
         **tags,
         "caption_pairs": items.pairs,
         "layout": repr(tokenize.layout.format),
@@ -58,6 +59,20 @@ def tokenized_captions(
         "ideographs": data.ideographs,
     }
     return stored(folder, items, tokenize, source=source)
+
+
+def texts_alone(
+    items: TextsAboutImages, files: Mapping[str, Path], *, folder: Path | None
+) -> Sequence[str] | StoredTexts:
+    """The texts as they are, in memory or on disk; arguments and errors as :func:`tokenized_captions`."""
+    if folder is None:
+        return [*items.texts()]
+    return stored_texts(folder, items.texts, source={**fingerprints(files), "images": _digest(items)})
+
+
+def _digest(items: TextsAboutImages) -> str:
+    """Of the names of the images."""
+    return hashlib.sha256("\n".join(items.images.places).encode()).hexdigest()
 
 
 def usual_answer(answers: Sequence[str]) -> str:

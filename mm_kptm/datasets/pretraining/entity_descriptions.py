@@ -1,32 +1,47 @@
-"""Texts with mentions of entities, and a knowledge base that describes them in several languages (XLM-K)."""
+"""Texts with mentions of entities, and a knowledge base that describes them in several languages (XLM-K).
+
+Shapes: N descriptions, K triples.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from mm_kptm.batch import Inputs
+from mm_kptm.crosslingual.corpora.tokenized_descriptions import (
+    DESCRIPTION,
+    FIRST,
+    OBJECT,
+    SUBJECT,
+    Claims,
+    ClaimTokenizer,
+    DescriptionTokenizer,
+    MentionTexts,
+    MentionTokenizer,
+    TextTokenizer,
+    each_description,
+)
 from mm_kptm.crosslingual.objectives.entity_definition import DESCRIBED_MENTIONS, DESCRIBED_OBJECTS
-from mm_kptm.data.formats.arrow_folders import each_cells
-from mm_kptm.data.formats.mentions import span
-from mm_kptm.data.packing import Packed
-from mm_kptm.data.tokenizers.protocol import Tokenizer, framed
+from mm_kptm.data.packing import Packed, PackedTexts
+from mm_kptm.data.token_store import Tokenize, Tokenized, stored, tokenized
+from mm_kptm.data.tokenizers.batch import IDS
+from mm_kptm.data.tokenizers.protocol import Specials, Tokenizer, framed
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import SplitFiles, check_mask_rate, fingerprints
-from mm_kptm.errors import UserError
-from mm_kptm.io.records import read_lines
 from mm_kptm.objectives.mixture import Mixture
 from mm_kptm.objectives.spec import TEXTS, ObjectiveContext, Offers, build_objectives, find_objective
 from mm_kptm.preprocessing.inputs import MARK, InputSource
 from mm_kptm.preprocessing.pairs import TargetSource
 from mm_kptm.tasks.pretraining import SourcesOfObjectives, heads_of
 from mm_kptm.train.protocol import Source
-
-#: Descriptions of an entity by language, in the order of the file.
-Described = Mapping[str, Mapping[str, str]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +51,8 @@ class EntityDescriptions(SplitFiles):
     name: Literal["entity-descriptions"]
     descriptions: Path  #: an entity, a language and a description a line, between tabs
     triples: Path | None = None  #: head, relation and tail a line, between tabs; entities of `descriptions`
+    token_store: Path | None = None
+    """A folder for the tokenized texts, built on first use, which all processes map; null: in memory of each."""
     mask_rate: float = 0.15  #: the share of tokens that is masked
 
     def __post_init__(self) -> None:
@@ -43,124 +60,138 @@ class EntityDescriptions(SplitFiles):
         check_mask_rate(self.mask_rate)
 
 
-@dataclass(frozen=True)
-class MentionInText:
-    """A text with one mention of an entity that is described."""
+@dataclass(frozen=True, eq=False)
+class _Descriptions:
+    """Files of the settings, each tokenized on first use."""
 
-    text: str
-    start: int
-    end: int
-    entity: str
-    language: str
+    data: EntityDescriptions
+    tokenizer: Tokenizer
 
+    def source(self, split: str, needs: Iterable[str]) -> Source[Inputs]:
+        """What objectives with such needs read: mentions, triples, or the texts alone.
 
-def read_descriptions(path: Path) -> dict[str, dict[str, str]]:
-    """Descriptions by entity and language.
-
-    Raises:
-        UserError: a line is no entity, language and description, or an entity has two in one language.
-    """
-    found: dict[str, dict[str, str]] = {}
-    for cells, place in each_cells(path, ("entity", "language", "text")):
-        cells = [cell.strip() for cell in cells]
-        if len(cells) != 3 or not all(cells):
-            raise UserError(
-                f"{place} should be an entity, a language and a description, set apart by tabs; it is "
-                f"{' '.join(cells)[:40]!r}"
+        Raises:
+            UserError: a file cannot be read, nothing in it is described, or the token store is of other files.
+        """
+        data, texts = self.data, MentionTexts(self.data.files[split], self.data.descriptions)
+        if DESCRIBED_MENTIONS in needs:
+            tokenize = MentionTokenizer(self.tokenizer, data.max_length)
+            found = self._tokenized(f"{split}-mentions", texts.mentions, tokenize, {split: data.files[split]})
+            columns = {IDS: found.rows.columns[IDS], f"{MARK}mention": found.rows.columns[FIRST]}
+            said = InputSource(PackedTexts(found.rows.offsets, columns))
+            return TargetSource(said, ChosenTexts(self.described, found.of_sequences[DESCRIPTION]))
+        if DESCRIBED_OBJECTS in needs and data.triples is not None:
+            claims = Claims(data.triples, data.descriptions)
+            found = self._tokenized("triples", claims, ClaimTokenizer(self.tokenizer), {"triples": data.triples})
+            subjects = TextsWithRelations(
+                self.described, found.of_sequences[SUBJECT], found.rows, self.tokenizer.specials, data.max_length
             )
-        entity, language, text = cells
-        if found.setdefault(entity, {}).setdefault(language, text) != text:
-            raise UserError(f"{place} describes {entity} in {language!r} a second time; once is enough")
-    return found
+            return TargetSource(subjects, ChosenTexts(self.described, found.of_sequences[OBJECT]))
+        tokenize_texts = TextTokenizer(self.tokenizer, data.max_length)
+        found = self._tokenized(f"{split}-texts", texts.texts, tokenize_texts, {split: data.files[split]})
+        return InputSource(PackedTexts(found.rows.offsets, found.rows.columns))
+
+    @cached_property
+    def described(self) -> InputSource:
+        """The descriptions, in the order of their file."""
+        tokenize = DescriptionTokenizer(self.tokenizer, self.data.max_length)
+        found = self._tokenized("descriptions", partial(each_description, self.data.descriptions), tokenize, {})
+        return InputSource(PackedTexts(found.rows.offsets, found.rows.columns))
+
+    def _tokenized(
+        self, name: str, items: Callable[[], Iterable[Any]], tokenize: Tokenize[Any], files: Mapping[str, Path]
+    ) -> Tokenized:
+        data = self.data
+        if data.token_store is None:
+            return tokenized(items(), tokenize)
+        digests = fingerprints({"descriptions": data.descriptions, **files})
+        source = {**data.tokenization, **digests, "max_length": data.max_length}
+        return stored(data.token_store / name, items, tokenize, source=source)
 
 
-def read_mentions(path: Path, described: Described) -> list[MentionInText]:
-    """Every mention of a described entity, with its text: ``{"text", "mentions": [{"span", "entity"}], "language"}``.
+@dataclass(frozen=True, eq=False)
+class ChosenTexts:
+    """Some texts of a source, which may come several times.
 
-    Raises:
-        UserError: a key is missing or has another type, a span is outside its text, or no mention is described.
+    Args:
+        texts: the source.
+        chosen: numbers of its texts.
     """
-    found = []
-    for record in read_lines(path):
-        text, language = record.get("text", str), record.text("language", "en")
-        for mention in record.records("mentions"):
-            where, entity = span(mention, "span", text), mention.name("entity")
-            if entity in described:
-                found.append(MentionInText(text, where.start, where.end, entity, language))
-    if not found:
-        raise UserError(f"no mention in {path} is of an entity that data.descriptions describes")
-    return found
+
+    texts: InputSource
+    chosen: NDArray[np.generic]
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def length(self, index: int) -> int:
+        """Tokens of a text."""
+        return self.texts.length(int(self.chosen[index]))
+
+    @property
+    def lengths(self) -> NDArray[np.integer]:
+        """Tokens of every text, [K]."""
+        return self.texts.lengths[self.chosen]
+
+    def batch(self, indices: Sequence[int], generator: torch.Generator) -> Inputs:
+        """The chosen texts of the given indices."""
+        return self.texts.batch(self.chosen[np.asarray(indices, np.int64)].tolist(), generator)
 
 
-def described_mentions(
-    mentions: Sequence[MentionInText], described: Described, tokenizer: Tokenizer, max_length: int
-) -> TargetSource:
-    """Texts labelled at the first token of a mention, and a description in another language where there is one.
+@dataclass(frozen=True, eq=False)
+class TextsWithRelations:
+    """Descriptions of subjects, each with the name of a relation as its second part.
 
-    Mentions that begin behind ``max_length`` are left out.
+    Args:
+        described: all descriptions, between special tokens.
+        subjects: the description of every triple's subject, [K].
+        relations: pieces of every triple's relation.
+        specials: of the tokenizer.
+        max_length: tokens of both parts, special ones included; the description is cut.
     """
-    columns: dict[str, list[list[int]]] = {"ids": [], f"{MARK}mention": []}
-    chosen = []
-    for number, one in enumerate(mentions):
-        pieces = tokenizer.encode(one.text, one.language)
-        ids, _ = framed(tokenizer.specials, pieces.ids[: max_length - 2])
-        first = next(iter(pieces.covering(one.start, one.end)), max_length) + 1
-        if first >= len(ids) - 1:
-            continue
-        columns["ids"].append(ids)
-        columns[f"{MARK}mention"].append([int(place == first) for place in range(len(ids))])
-        chosen.append(in_another_language(described[one.entity], one.language, number))
-    positions = [range(len(ids)) for ids in columns["ids"]]
-    return TargetSource(InputSource(Packed.of(positions=positions, **columns)), _texts(chosen, tokenizer, max_length))
 
+    described: InputSource
+    subjects: NDArray[np.generic]
+    relations: Packed
+    specials: Specials
+    max_length: int
 
-def described_triples(path: Path, described: Described, tokenizer: Tokenizer, max_length: int) -> TargetSource:
-    """A subject's description and the relation, and the object's description in another language if there is one.
+    def __len__(self) -> int:
+        return len(self.subjects)
 
-    Raises:
-        UserError: a line is no triple, or no triple joins two described entities.
-    """
-    subjects: list[tuple[str, str]] = []
-    objects: list[str] = []
-    for number, (cells, place) in enumerate(each_cells(path, ("head", "relation", "tail"))):
-        if len(cells) != 3:
-            raise UserError(f"{place} has {len(cells)} columns instead of 3; tabs part head, relation and tail")
-        head, relation, tail = (cell.strip() for cell in cells)
-        if head in described and tail in described:
-            language, text = next(iter(described[head].items()))
-            subjects.append((text, relation))
-            objects.append(in_another_language(described[tail], language, number))
-    if not objects:
-        raise UserError(f"no triple in {path} joins two entities that data.descriptions describes")
-    ids = [_framed_pair(tokenizer, text, relation, max_length) for text, relation in subjects]
-    said = InputSource(Packed.of(ids=ids, positions=[range(len(text)) for text in ids]))
-    return TargetSource(said, _texts(objects, tokenizer, max_length))
+    def length(self, index: int) -> int:
+        """Tokens of both parts."""
+        return int(self.lengths[index])
 
+    @cached_property
+    def lengths(self) -> NDArray[np.integer]:
+        """Tokens of both parts of every triple, [K]."""
+        texts, relations = self.described.lengths[self.subjects] - self.specials.around(1), self.relations.lengths
+        whole = np.minimum(texts, self._room(relations)) + relations + self.specials.around(2)
+        return np.minimum(whole, self.max_length)
 
-def in_another_language(texts: Mapping[str, str], language: str, number: int) -> str:
-    """One of the descriptions in other languages, in turn by ``number``; the one in the language if there is no other.
+    def batch(self, indices: Sequence[int], generator: torch.Generator) -> Inputs:
+        """The descriptions of the given triples' subjects with their relations."""
+        ids = [self._ids(index) for index in indices]
+        packed = Packed.of(ids=ids, positions=[range(len(one)) for one in ids])
+        return InputSource(packed).batch(range(len(ids)), generator)
 
-    >>> in_another_language({"en": "a town", "de": "eine Stadt", "fr": "une ville"}, "en", 1)
-    'une ville'
-    """
-    others = [text for spoken, text in texts.items() if spoken != language] or list(texts.values())
-    return others[number % len(others)]
+    def _room(self, relations: NDArray[np.integer]) -> NDArray[np.integer]:
+        """Pieces of a description that fit beside relations of so many."""
+        return np.maximum(self.max_length - self.specials.around(2) - relations, 1)
 
-
-def _framed_pair(tokenizer: Tokenizer, text: str, relation: str, max_length: int) -> list[int]:
-    words = tokenizer.encode(relation).ids
-    room = max_length - tokenizer.specials.around(2) - len(words)
-    return framed(tokenizer.specials, tokenizer.encode(text).ids[: max(room, 1)], words)[0][:max_length]
-
-
-def _texts(texts: Sequence[str], tokenizer: Tokenizer, max_length: int) -> InputSource:
-    ids = [framed(tokenizer.specials, tokenizer.encode(text).ids[: max_length - 2])[0] for text in texts]
-    return InputSource(Packed.of(ids=ids, positions=[range(len(one)) for one in ids]))
+    def _ids(self, index: int) -> list[int]:
+        subject, relation = (
+            packed.columns[IDS][slice(*packed.offsets[number : number + 2])].tolist()
+            for packed, number in ((self.described.texts, int(self.subjects[index])), (self.relations, index))
+        )
+        text = subject[int(self.specials.opens) : -1][: int(self._room(np.array(len(relation))))]
+        return framed(self.specials, text, relation)[0][: self.max_length]
 
 
 def pretraining(data: EntityDescriptions, request: DataRequest) -> PreparedData:
     """Every objective reads the form it needs: mentions, triples, or the texts alone."""
-    tokenizer, described = data.tokenizer(), read_descriptions(data.descriptions)
+    tokenizer = data.tokenizer()
     offers = Offers(
         data.name,
         dict.fromkeys((TEXTS, DESCRIBED_MENTIONS, *(() if data.triples is None else (DESCRIBED_OBJECTS,)))),
@@ -170,22 +201,11 @@ def pretraining(data: EntityDescriptions, request: DataRequest) -> PreparedData:
         tokenizer.specials, len(tokenizer), offers, data.mask_rate, request.recipe, request.objective_arguments
     )
     objectives = build_objectives(request.objectives, context)
-
-    @cache
-    def mentions(split: str) -> Sequence[MentionInText]:
-        return read_mentions(data.files[split], described)
-
-    def inputs(split: str, name: str) -> Source[Inputs]:
-        needs = find_objective(name).needs
-        if DESCRIBED_MENTIONS in needs:
-            return described_mentions(mentions(split), described, tokenizer, data.max_length)
-        if data.triples is not None and DESCRIBED_OBJECTS in needs:
-            return described_triples(data.triples, described, tokenizer, data.max_length)
-        texts = dict.fromkeys(one.text for one in mentions(split))
-        return _texts(list(texts), tokenizer, data.max_length)
+    found = _Descriptions(data, tokenizer)
 
     def source(split: str) -> SourcesOfObjectives:
-        return SourcesOfObjectives({name: inputs(split, name) for name in objectives}, objectives)
+        needs = {name: find_objective(name).needs for name in objectives}
+        return SourcesOfObjectives({name: found.source(split, of) for name, of in needs.items()}, objectives)
 
     files = {"descriptions": data.descriptions, **({} if data.triples is None else {"triples": data.triples})}
     return PreparedData(

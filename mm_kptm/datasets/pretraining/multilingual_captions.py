@@ -14,6 +14,7 @@ from mm_kptm.batch import Inputs
 from mm_kptm.crosslingual.corpora.caption_switching import CaptionSwitcher, Translations
 from mm_kptm.data.formats.vision.translated_captions import TranslatedCaption
 from mm_kptm.data.packing import Packed
+from mm_kptm.data.text_store import StoredTexts
 from mm_kptm.data.tokenizers.protocol import Pieces, Tokenizer
 from mm_kptm.errors import UserError
 from mm_kptm.io.records import Record, read_json
@@ -84,7 +85,7 @@ class SwitchedCaptions:
     """
 
     captions: InputSource
-    texts: Sequence[str]
+    texts: Sequence[str] | StoredTexts
     tokenizer: Tokenizer
     max_length: int
     dictionary: dict[str, Translations]

@@ -44,8 +44,8 @@ class MultilingualFiles(Protocol):
     """What sources need of the settings."""
 
     @property
-    def splits(self) -> Mapping[str, Mapping[str, Path]]:
-        """The files of every split, by languages."""
+    def splits(self) -> Mapping[str, Mapping[str, Sequence[Path]]]:
+        """The beginnings of the files of every split, by languages."""
 
     @property
     def spoken(self) -> Sequence[str]:
@@ -124,8 +124,9 @@ def read_bitext(data: MultilingualFiles, tokenizer: Tokenizer, split: str) -> To
     """
     keys = {key: languages_of(key) for key in data.splits[split]}
     entries = tuple(
-        Entry(data.splits[split][key], languages, tuple(map(data.spoken.index, languages)))
+        Entry(prefix, languages, tuple(map(data.spoken.index, languages)))
         for key, languages in keys.items()
+        for prefix in data.splits[split][key]
     )
     tokenize, lines = BitextTokenizer(tokenizer, entries), partial(lines_of, entries)
     if data.token_store is None:

@@ -2,18 +2,20 @@
 
 Every entry of ``train`` names languages and the beginning of their files: ``en: news`` reads ``news.en``; ``de-en:
 europarl`` reads ``europarl.de`` and ``europarl.en``, whose lines are translations of each other (Moses style); and
-``de-en-fr: ted`` reads three such files, which make three pairs.
+``de-en-fr: ted`` reads three such files, which make three pairs. A name that ends in ``.tmx``, ``.tsv``, ``.jsonl``,
+``.po`` or ``.mo`` is one file of two languages. Several corpora of the same languages are a list: ``de-en: [europarl,
+news]``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Literal
 
 from mm_kptm.batch import Inputs
-from mm_kptm.crosslingual.corpora.moses import moses_files
+from mm_kptm.crosslingual.corpora.parallel_files import bitext_files
 from mm_kptm.crosslingual.objectives.denoising import LANGUAGE_CODES
 from mm_kptm.crosslingual.objectives.masking import xlm_masking
 from mm_kptm.crosslingual.objectives.translation_language_modeling import MIXED_DOCUMENTS, TRANSLATIONS
@@ -28,15 +30,17 @@ from mm_kptm.objectives.tokens import MaskedTokens
 from mm_kptm.tasks.pretraining import SourcesOfObjectives, heads_of
 from mm_kptm.train.protocol import Source
 
+Prefixes = Path | tuple[Path, ...]  #: beginnings of the names of files, of one corpus or of several
+
 
 @dataclass(frozen=True, kw_only=True)
 class MultilingualText(TextSettings):
     """A sentence a line, by language; the lines of languages that are named together are translations."""
 
     name: Literal["multilingual-text"]
-    train: dict[str, Path]  #: beginnings of files by languages, such as {en: news, de-en-fr: ted}
-    dev: dict[str, Path] | None = None  #: the same, to choose a model by
-    test: dict[str, Path] | None = None  #: the same, to measure it on
+    train: dict[str, Prefixes]  #: beginnings of files by languages, such as {en: [news, books], de-en-fr: ted}
+    dev: dict[str, Prefixes] | None = None  #: the same, to choose a model by
+    test: dict[str, Prefixes] | None = None  #: the same, to measure it on
     language_sampling: float | None = None
     """Exponent of the shares of languages (and of pairs): 1 as in the files, 0 all alike, 0.7 as XLM; null: every
     sentence once an epoch."""
@@ -60,14 +64,18 @@ class MultilingualText(TextSettings):
             )
 
     @property
-    def splits(self) -> dict[str, dict[str, Path]]:
+    def splits(self) -> dict[str, dict[str, tuple[Path, ...]]]:
         """The files of every split there is."""
         given = {"train": self.train, "dev": self.dev, "test": self.test}
-        return {split: files for split, files in given.items() if files}
+        return {
+            split: {key: prefix if isinstance(prefix, tuple) else (prefix,) for key, prefix in files.items()}
+            for split, files in given.items()
+            if files
+        }
 
     @property
     def spoken(self) -> tuple[str, ...]:
-        """The languages in the order of their ids: as set, or those of training in alphabetical order."""
+        """The languages as set, or those of training in alphabetical order."""
         return self.languages or tuple(sorted({language for key in self.train for language in languages_of(key)}))
 
     @property
@@ -84,9 +92,10 @@ class MultilingualText(TextSettings):
 
     def _files(self, split: str) -> dict[str, Path]:
         return {
-            f"{split}.{key}.{language}": path
-            for key, prefix in self.splits[split].items()
-            for language, path in moses_files(prefix, languages_of(key)).items()
+            f"{split}.{key}.{place}.{language}" if place else f"{split}.{key}.{language}": path
+            for key, prefixes in self.splits[split].items()
+            for place, prefix in enumerate(prefixes)
+            for language, path in bitext_files(prefix, languages_of(key)).items()
         }
 
     def _unknown(self, key: str) -> list[str]:
@@ -95,6 +104,7 @@ class MultilingualText(TextSettings):
 
 def pretraining(data: MultilingualText, request: DataRequest) -> PreparedData:
     """Every objective reads the form it needs: sentences, translations in a row, or translations to write."""
+    data = replace(data, languages=data.language_ids(request.recipe, data.spoken))
     tokenizer = data.tokenizer()
     corpora = Corpora(data, tokenizer, cache(partial(read_bitext, data, tokenizer)))
     aligned = any(len(languages_of(key)) > 1 for key in data.train)

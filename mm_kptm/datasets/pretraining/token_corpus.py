@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
@@ -54,7 +54,7 @@ class TokenCorpusData(TextSettings):
 
     @property
     def spoken(self) -> tuple[str, ...]:
-        """The languages in the order of their ids: as set, or in alphabetical order."""
+        """The languages as set, or in alphabetical order."""
         return self.languages or tuple(sorted(self.train))
 
     @cached_property
@@ -132,6 +132,7 @@ class BlockSource:
 
 def pretraining(data: TokenCorpusData, request: DataRequest) -> PreparedData:
     """Objectives on blocks of text."""
+    data = replace(data, languages=data.language_ids(request.recipe, data.spoken))
     tokenizer = data.tokenizer()
     offers = Offers(
         data.name,

@@ -1,21 +1,24 @@
-"""Translation of sentences in two aligned files, ``corpus.de`` and ``corpus.en`` (Moses style)."""
+"""Translation of sentences in two aligned files, ``corpus.de`` and ``corpus.en`` (Moses style), or in one of both.
+
+One file of two languages ends in ``.tmx``, ``.tsv``, ``.jsonl``, ``.po`` or ``.mo``.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from mm_kptm.crosslingual.corpora.moses import moses_files, read_aligned
+from mm_kptm.crosslingual.corpora.parallel_files import bitext_files, bitext_lines
 from mm_kptm.data.packing import Packed
 from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import TextSettings, fingerprints
 from mm_kptm.errors import UserError, nearest
-from mm_kptm.io.text_lines import numbered_lines
+from mm_kptm.io.text_lines import is_blank, numbered_lines
 from mm_kptm.models.decoding import Decoding, Request
 from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.systems.system import System
@@ -32,7 +35,7 @@ class MosesPairs(TextSettings):
     name: Literal["moses-pairs"]
     source: str  #: language that is translated, the ending of its files
     target: str  #: language that is written
-    train: Path  #: beginning of the files to learn from
+    train: Path  #: beginning of the files to learn from, or one file of both languages
     dev: Path | None = None  #: beginning of those to choose a model by
     test: Path | None = None  #: beginning of those to measure it on
     smoothing: float = 0.1  #: label smoothing of the training loss
@@ -54,7 +57,7 @@ class MosesPairs(TextSettings):
 
     @property
     def spoken(self) -> tuple[str, ...]:
-        """The languages in the order of their ids: as set, or both in alphabetical order."""
+        """The languages as set, or both in alphabetical order."""
         return self.languages or tuple(sorted((self.source, self.target)))
 
     @property
@@ -63,7 +66,7 @@ class MosesPairs(TextSettings):
         files = {
             f"{split}.{language}": path
             for split, prefix in self.splits.items()
-            for language, path in moses_files(prefix, (self.source, self.target)).items()
+            for language, path in bitext_files(prefix, (self.source, self.target)).items()
         }
         return fingerprints({**files, **self.tokenizer_files})
 
@@ -74,13 +77,15 @@ def translation(data: MosesPairs, request: DataRequest) -> PreparedData:
     Raises:
         UserError: the tokenizer has no token for a language where the encoder reads one.
     """
+    data = replace(data, languages=data.language_ids(request.recipe, data.spoken))
     tokenizer = data.tokenizer()
     form = _Form(data, tokenizer, request.recipe.text.language_codes)
     languages = {"num_languages": len(data.spoken)} if "languages" in request.recipe.reads else {}
     number = data.spoken.index(data.target) if languages else None
 
     def source(split: str) -> TranslatedSource:
-        pairs = read_aligned(data.splits[split], (data.source, data.target))
+        lines = bitext_lines(data.splits[split], (data.source, data.target))
+        pairs = [line for line in lines if not any(map(is_blank, line))]
         about = [_example(number, text, data) for number, (_, text) in enumerate(pairs)]
         return form.source([one for one, _ in pairs], [other for _, other in pairs], about)
 

@@ -46,7 +46,7 @@ def question_files(data: QuestionFiles, request: DataRequest, *, folder: str, no
         folder: of the task in a submission to XTREME.
         normalisation: how answers are compared, see :class:`~mm_kptm.tasks.text.question_answering.QuestionAnswering`.
     """
-    encoding = TextEncoding(data.tokenizer(), data.max_length, data.languages or request.recipe.text.languages)
+    encoding = TextEncoding(data.tokenizer(), data.max_length, data.language_ids(request.recipe))
     examples = by_split(data.files, partial(read_squad, language=data.language))
 
     def made(questions: Sequence[PassageQuestion], *, answered: bool = False) -> QuestionSource:

@@ -74,7 +74,7 @@ def endings(prefix: Path, language: str) -> tuple[str, str]:
 
 def tatoeba(data: TatoebaData, request: DataRequest) -> PreparedData:
     """The nearest sentence of a language to every English one, by cosine."""
-    encoding = TextEncoding(data.tokenizer(), data.max_length, data.languages or request.recipe.text.languages)
+    encoding = TextEncoding(data.tokenizer(), data.max_length, data.language_ids(request.recipe))
 
     @cache
     def examples(split: str) -> tuple[Translated, ...]:

@@ -5,7 +5,9 @@ A submission is a folder with one folder per task in it, ``xnli/test-de.tsv`` or
 
 from __future__ import annotations
 
+import codecs
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +17,8 @@ from typing import Protocol
 from mm_kptm.data.formats.xnli import SentencePair
 from mm_kptm.errors import UserError
 from mm_kptm.io.atomic import write_lines, write_text
-from mm_kptm.io.records import one_of, read_json, shown
-from mm_kptm.io.text_lines import read_text
+from mm_kptm.io.records import one_of, parse_json, shown
+from mm_kptm.io.text_lines import compression, is_file, read_text
 from mm_kptm.tasks.example import Row
 
 
@@ -42,10 +44,14 @@ class Lines:
 
     def check(self, path: Path) -> None:
         lines = _lines(path, "a file of one answer a line")
-        if len(lines) != self.count:
-            raise UserError(f"{path} has {len(lines)} lines, but there are {self.count} {self.what}")
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(lines[: self.count], 1):
             _allowed(line, self.allowed, f"{path}, line {number}")
+        if len(lines) != self.count:
+            which = "is missing" if len(lines) < self.count else "is one too many"
+            raise UserError(
+                f"{path}, line {min(len(lines), self.count) + 1} {which}: the file has {len(lines)} lines, but there "
+                f"are {self.count} {self.what}"
+            )
 
 
 @dataclass(frozen=True)
@@ -67,13 +73,20 @@ class TagLines:
                 firsts.append(number + 1)
         while sentences and not sentences[-1]:
             sentences.pop()
-        if len(sentences) != len(self.lengths):
-            raise UserError(f"{path} has {len(sentences)} sentences, but there are {len(self.lengths)}")
-        for number, (tags, length) in enumerate(zip(sentences, self.lengths, strict=True)):
+        for number, (tags, length) in enumerate(zip(sentences, self.lengths, strict=False)):
             if len(tags) != length:
                 raise UserError(
                     f"{path}, line {firsts[number]}: sentence {number + 1} has {len(tags)} tags, but {length} words"
                 )
+        there, asked = len(sentences), len(self.lengths)
+        if there != asked:
+            end = firsts[there - 1] + len(sentences[-1]) if sentences else 1
+            first = firsts[asked] if there > asked else end
+            which = "is missing" if there < asked else "is one too many"
+            raise UserError(
+                f"{path}, line {first}: sentence {min(there, asked) + 1} {which}; the file has {there} sentences, but "
+                f"there are {asked}"
+            )
 
 
 @dataclass(frozen=True)
@@ -84,16 +97,22 @@ class AnswerTexts:
     ending: str = ".json"
 
     def check(self, path: Path) -> None:
-        answers = read_json(path)
+        text = _text(path, "a JSON file")
+        answers = parse_json(text, str(path))
         if not isinstance(answers, dict):
-            raise UserError(f"{path} must hold one object from ids to answers, but it is {shown(answers)}")
-        if missing := sorted(self.ids - answers.keys()):
-            raise UserError(f"{path} has no answer to {len(missing)} questions, {missing[0]} among them")
-        if unknown := sorted(answers.keys() - self.ids):
-            raise UserError(f"{path} answers {len(unknown)} questions that are not asked, {unknown[0]} among them")
+            raise UserError(f"{path}, line 1 must begin one object from ids to answers, but it is {shown(answers)}")
         for id_, answer in answers.items():
+            place = f"{path}, line {_line_of(text, id_)}"
+            if id_ not in self.ids:
+                count = len(answers.keys() - self.ids)
+                raise UserError(f"{place} answers {id_}, which is not asked; {count} such questions are in the file")
             if not isinstance(answer, str):
-                raise UserError(f"{path}: the answer to {id_} must be a text, but it is {shown(answer)}")
+                raise UserError(f"{place}: the answer to {id_} must be a text, but it is {shown(answer)}")
+        if missing := sorted(self.ids - answers.keys()):
+            end = text.rstrip().count("\n") + 1
+            raise UserError(
+                f"{path} ends at line {end} and has no answer to {len(missing)} questions, {missing[0]} among them"
+            )
 
 
 @dataclass(frozen=True)
@@ -102,11 +121,12 @@ class PairLines:
 
     sources: frozenset[str]
     targets: frozenset[str]
+    allow_empty: bool = False  #: whether there may be no pair at all
     ending: str = ".tsv"
 
     def check(self, path: Path) -> None:
         seen: dict[str, int] = {}
-        for number, line in enumerate(_lines(path, "a file of one pair a line", allow_empty=True), 1):
+        for number, line in enumerate(_lines(path, "a file of one pair a line", allow_empty=self.allow_empty), 1):
             place, cells = f"{path}, line {number}", line.split("\t")
             if len(cells) != 2:
                 raise UserError(f"{place} must hold two ids with a tab between them, but it is {shown(line)}")
@@ -169,8 +189,30 @@ def _by(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
 
 
 def _lines(path: Path, what: str, *, allow_empty: bool = False) -> list[str]:
-    text = read_text(path, what, allow_empty=allow_empty).removesuffix("\n")
+    text = _text(path, what, allow_empty=allow_empty).removesuffix("\n")
     return text.split("\n") if text else []
+
+
+def _text(path: Path, what: str, *, allow_empty: bool = False) -> str:
+    """The text of a file that the evaluation, too, can read: it unpacks nothing and knows no byte order mark."""
+    if is_file(path):
+        with path.open("rb") as file:
+            head = file.read(len(codecs.BOM_UTF8))
+        if head == codecs.BOM_UTF8:
+            raise UserError(
+                f"{path}, line 1 begins with a byte order mark, which the evaluation takes for text; save the file as "
+                "UTF-8 without one"
+            )
+        if packed := compression(path):
+            raise UserError(f"{path} is packed by {packed}, but the evaluation reads plain text; unpack it")
+    return read_text(path, what, allow_empty=allow_empty)
+
+
+def _line_of(text: str, key: str) -> int:
+    """The line of a key of a JSON text, as either way of writing it has it; 1 where it is written in another."""
+    spellings = {json.dumps(key, ensure_ascii=plain) for plain in (False, True)}
+    found = re.search(rf"(?:{'|'.join(map(re.escape, spellings))})\s*:", text)
+    return text.count("\n", 0, found.start()) + 1 if found else 1
 
 
 def _allowed(line: str, allowed: Collection[str], place: str) -> str:

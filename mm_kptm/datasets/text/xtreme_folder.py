@@ -61,12 +61,23 @@ def faults(folder: Path, expected: Submission) -> list[str]:
     """A sentence for every file of a submission that the evaluation would refuse or score wrongly."""
     found = []
     for task, languages in expected.items():
-        for language, one in sorted(languages.items()):
+        files = {folder / task / f"test-{language}{one.ending}": one for language, one in sorted(languages.items())}
+        for path, one in files.items():
             try:
-                one.check(folder / task / f"test-{language}{one.ending}")
+                one.check(path)
             except UserError as error:
                 found.append(str(error))
-    return found
+        strange = [path for path in _entries(folder / task) if path not in files]
+        found += [
+            f"{path} is of no language of the task; the data have {', '.join(sorted(languages))}" for path in strange
+        ]
+    strange = [path for path in _entries(folder) if path.name not in LAYOUT]
+    return [*found, *(f"{path} is of no task of XTREME; they are {', '.join(LAYOUT)}" for path in strange)]
+
+
+def _entries(folder: Path) -> list[Path]:
+    """What a folder holds, without hidden files; nothing where there is none."""
+    return sorted(path for path in folder.iterdir() if not path.name.startswith(".")) if folder.is_dir() else []
 
 
 def _labels(read: Callable[[Path], Sequence[T]], make: Callable[[list[T]], Mapping[str, Expected]]) -> _Reader:

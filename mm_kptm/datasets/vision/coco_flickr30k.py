@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -47,8 +47,11 @@ def retrieval(data: KarpathyData, request: DataRequest) -> PreparedData:
     for image in read_karpathy(data.captions):
         splits.setdefault(image.split or "train", []).append(image)
 
+    def made(images: Sequence[Described]) -> CaptionSource:
+        return image_sources.captions(images, encoding, store, pool=data.candidate_pool_size, tags=data.tags)
+
     def source(split: str) -> CaptionSource:
-        return image_sources.captions(splits[split], encoding, store, pool=data.candidate_pool_size, tags=data.tags)
+        return made(splits[split])
 
     def chance(split: str) -> Mapping[str, float]:
         return {"chance-recall@1": 1 / min(len(splits[split]), data.candidate_pool_size or len(splits[split]))}
@@ -60,6 +63,7 @@ def retrieval(data: KarpathyData, request: DataRequest) -> PreparedData:
         heads=requested_heads(request.recipe, Retrieval.HEADS),
         fingerprints=fingerprints({"captions": data.captions, **data.tokenizer_files}),
         baselines=chance,
+        read_file=lambda path: made(read_karpathy(path)),
     )
 
 

@@ -157,5 +157,14 @@ def _largest(data: Flickr30kEntitiesData, said: Sequence[PhrasedCaption], store:
     return {"largest-region": sum(found) / len(found)} if found else {}
 
 
-PHRASES_SUPPLY = TaskDataset(PhraseGrounding, Flickr30kEntitiesData, phrase_grounding)
-GROUNDING_SUPPLY = TaskDataset(Grounding, Flickr30kEntitiesData, grounding)
+def read_listed(path: Path) -> tuple[PhrasedCaption, ...]:
+    """The captions of a list such as ``val.txt`` that lies beside ``Sentences`` and ``Annotations``, as in the release.
+
+    Raises:
+        UserError: as :func:`read_flickr30k_entities`.
+    """
+    return read_flickr30k_entities(path.parent, read_image_list(path))
+
+
+PHRASES_SUPPLY = TaskDataset(PhraseGrounding, Flickr30kEntitiesData, phrase_grounding, read_listed)
+GROUNDING_SUPPLY = TaskDataset(Grounding, Flickr30kEntitiesData, grounding, read_listed)

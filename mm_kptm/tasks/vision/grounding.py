@@ -24,6 +24,7 @@ from mm_kptm.tasks.published_losses import published_loss
 from mm_kptm.tasks.scores import finite_scores
 from mm_kptm.vision.objectives.vilbert import region_losses
 
+CORNERS = ("x1", "y1", "x2", "y2")  #: of a box in predictions
 NOWHERE = -1  #: target of an expression without a matching region
 
 
@@ -142,12 +143,17 @@ class Grounding(Task[Expressions]):
 
     @torch.no_grad()
     def predict(self, batch: Expressions) -> list[Row]:
-        """The predicted region of every expression, by its index in the image."""
-        layout = batch.inputs.repeat_shared()[0]
+        """The predicted region of every expression, by its index in the image, and its box as fractions."""
+        layout, rows = batch.inputs.repeat_shared()
         chosen = _best(self.scores(batch), layout)
         places = (chosen - layout.starts(chosen.device)).tolist()
-        found = zip(batch.about, places, batch.right[chosen].float().tolist(), strict=True)
-        return [prediction(about, str(place), correct=correct) for about, place, correct in found]
+        assert batch.inputs.regions is not None  # inputs without regions were refused
+        boxes = batch.inputs.regions.boxes[rows][chosen].tolist()
+        found = zip(batch.about, places, batch.right[chosen].float().tolist(), boxes, strict=True)
+        return [
+            prediction(about, str(place), correct=correct, **dict(zip(CORNERS, box, strict=True)))
+            for about, place, correct, box in found
+        ]
 
     def _losses(self, scores: Tensor, batch: Expressions) -> Tensor:
         return self.criterion(scores, batch.inputs.repeat_shared()[0], batch)

@@ -17,7 +17,6 @@ from mm_kptm.train.checkpoint import Checkpoints, TrainerState
 from mm_kptm.train.optim import OptimizerState
 from mm_kptm.train.parallel.processes import start
 from mm_kptm.train.parallel.replicated import Replicated
-from mm_kptm.train.parallel.sharded import FullySharded
 from mm_kptm.train.protocol import BatchT, Trainable
 from mm_kptm.train.settings import TrainSettings
 
@@ -91,8 +90,11 @@ def parallel_strategy(settings: TrainSettings) -> Literal["one process", "ddp", 
 
 def parallel_for(model: Trainable[BatchT], accelerator: Accelerator, settings: TrainSettings) -> Parallel[BatchT]:
     """Wrap the model for the parallel strategy of ``settings`` and the launch."""
-    way = parallel_strategy(settings)
-    return FullySharded(model, accelerator, settings) if way == "fsdp" else Replicated(model, accelerator, settings)
+    if parallel_strategy(settings) == "fsdp":
+        from mm_kptm.train.parallel.sharded import FullySharded  # brings torch's sharding, which others need not hold
+
+        return FullySharded(model, accelerator, settings)
+    return Replicated(model, accelerator, settings)
 
 
 def _launched_sharded() -> bool:

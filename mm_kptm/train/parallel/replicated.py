@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from mm_kptm.train.checkpoint import Checkpoints, TrainerState, load_weights
 from mm_kptm.train.optim import OptimizerState, load_state, optimizer_for, state_of
 from mm_kptm.train.parallel.processes import is_main_process
-from mm_kptm.train.parallel.shard_files import SHARDS, read_optimizer
 from mm_kptm.train.precision import autocast
 from mm_kptm.train.protocol import AfterStep, BatchT, BatchTaken, Trainable, module_of
 from mm_kptm.train.settings import TrainSettings
@@ -87,6 +86,8 @@ class Replicated(Generic[BatchT]):
         """Load weights and optimiser state from a checkpoint; ``state`` None: read it from the shards."""
         load_weights(checkpoint, self._module)
         if state is None:
+            from mm_kptm.train.parallel.shard_files import SHARDS, read_optimizer  # brings torch's sharding
+
             state = read_optimizer(checkpoint / SHARDS, dict(self._module.named_parameters()))
         load_state(self.optimizer, self._module, state)
 

@@ -42,6 +42,25 @@ def test_pairs_are_those_of_brute_force(vectors, margin):
         torch.testing.assert_close(mined.scores, torch.stack([score[row, column] for row, column in pairs]))
 
 
+def test_of_equal_neighbours_the_first_is_taken_whatever_the_block():
+    source, target = torch.eye(3).repeat(4, 1), torch.eye(3).repeat_interleave(5, 0)
+    for k in (1, 2, 4):
+        for block in (1, 5, 1024):
+            mined = mine(source, target, k=k, retrieval="forward", block=block)
+            assert mined.pairs[:, 1].tolist() == [0, 5, 10] * 4
+            assert mine(source, target, k=k, retrieval="backward").pairs[:, 0].tolist() == [0] * 5 + [1] * 5 + [2] * 5
+
+
+@pytest.mark.parametrize("block", [1, 7, 1024])
+def test_a_pair_scores_alike_from_either_side(vectors, block):
+    source, target = vectors
+    assert len(mine(source, target, k=1, margin="distance", block=block).pairs) == 0  # both nearest: a margin of 0
+    every = mine(source, target, k=1, margin="distance", min_score=-1.0, block=block)
+    ahead = mine(source, target, k=1, margin="absolute", retrieval="forward", block=block)
+    whole = mine(source, target, k=1, margin="absolute", retrieval="forward")
+    assert len(every.pairs) > 0 and torch.equal(ahead.scores, whole.scores)
+
+
 def test_translations_are_found_in_any_order(vectors):
     source = vectors[0]
     order = torch.randperm(len(source), generator=torch.Generator().manual_seed(1))

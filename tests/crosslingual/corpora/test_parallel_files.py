@@ -6,9 +6,10 @@ import tracemalloc
 import pytest
 
 from mm_kptm.crosslingual.corpora.gettext_catalogue import read_catalogue
-from mm_kptm.crosslingual.corpora.parallel_files import read_pairs, read_tsv
+from mm_kptm.crosslingual.corpora.parallel_files import bitext_files, bitext_lines, read_pairs, read_tsv
 from mm_kptm.crosslingual.corpora.tmx import read_tmx
 from mm_kptm.errors import UserError
+from tests.crosslingual.corpora.test_compiled_catalogue import compiled
 
 LANGUAGES = ("en", "de")
 PAIRS = [("Hello", "Hallo"), ("a \u2028 sign", "ein \u2028 Zeichen"), ("می\u200cخواهم", "ich will")]
@@ -35,8 +36,19 @@ def test_formats_agree(tmp_path):
     po = write(tmp_path, "x.po", HEADER.format("UTF-8", 2, "n != 1") + entries)
     packed = tmp_path / "packed.tsv.gz"
     packed.write_bytes(gzip.compress(tsv.read_bytes()))
-    for path in (tmp_path / "moses", tsv, jsonl, tmx, po, packed):
-        assert list(read_pairs(path, LANGUAGES)) == PAIRS, path.name
+    mo = tmp_path / "x.mo"
+    mo.write_bytes(compiled({"": "Plural-Forms: nplurals=2; plural=n != 1;\n", **dict(PAIRS)}))
+    for path in (tmp_path / "moses", tsv, jsonl, tmx, po, packed, mo):
+        found = PAIRS if path is not mo else sorted(PAIRS, key=lambda pair: pair[0].encode())
+        assert list(read_pairs(path, LANGUAGES)) == found, path.name
+        assert [pair for pair in bitext_lines(path, LANGUAGES) if all(pair)] == found, path.name
+        assert set(bitext_files(path, LANGUAGES)) == set(LANGUAGES)
+
+
+def test_a_file_without_pairs_is_named(tmp_path):
+    empty = write(tmp_path, "x.tmx", "<tmx><body/></tmx>")
+    with pytest.raises(UserError, match=r"x.tmx holds no sentence in 'en' with its translation in 'de'$"):
+        list(bitext_lines(empty, LANGUAGES))
 
 
 def test_columns_and_quotes_of_tsv_are_chosen(tmp_path):

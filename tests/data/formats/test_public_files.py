@@ -1,6 +1,7 @@
 """Published files of pairs, mentions and images are read in every form, and what is wrong with one is named."""
 
 import json
+import pickle
 
 import pytest
 
@@ -160,6 +161,62 @@ def test_expressions_are_read_in_both_forms(tmp_path):
     assert (three.names, three.text, three.box) == (("a.jpg", "a", "7"), "the cat", (0.9, 0.1, 1.0, 0.3))
 
 
+def released(folder, *changed, **objects):
+    """The release of REFER: a pickle beside COCO's objects."""
+    images = [{"id": 7, "width": 100, "height": 50, "file_name": "COCO_train2014_000000000007.jpg"}]
+    things = {"annotations": [{"id": 5, "image_id": 7, "bbox": [10, 5, 20, 10]}], "images": images, **objects}
+    as_json(folder / "instances.json", things)
+    said = [{"sent_id": number, "sent": text, "tokens": text.split()} for number, text in enumerate(("left cat", "it"))]
+    ref = {"ref_id": 1, "ann_id": 5, "image_id": 7, "split": "testA", "sent_ids": [0, 1], "sentences": said}
+    (folder / "refs(unc).p").write_bytes(pickle.dumps([ref, *({**ref, **one} for one in changed)], protocol=2))
+    return folder / "refs(unc).p"
+
+
+def test_the_release_of_referring_expressions_is_read(tmp_path):
+    one, two = read_refcoco(released(tmp_path))
+    assert (one.id, one.text, one.split, one.box) == ("0", "left cat", "testA", (0.1, 0.1, 0.3, 0.3))
+    assert one.names == ("COCO_train2014_000000000007.jpg", "COCO_train2014_000000000007", "7") and two.text == "it"
+    (tmp_path / "instances.json").rename(tmp_path / "coco.json")
+    assert read_refcoco(tmp_path / "refs(unc).p", tmp_path / "coco.json") == (one, two)
+    with pytest.raises(UserError, match=r"instances\.json was to be read, but there is no such file"):
+        read_refcoco(tmp_path / "refs(unc).p")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({}, r"refs\[1\], sentences\[0\]: the sentence 0 is there twice, first at .*refs\[0\], sentences\[0\]"),
+        ({"ann_id": 6}, r"refs\[1\] names the object 6, which is not in the file"),
+        (
+            {"split": "minival"},
+            r"refs\[1\]: 'split' must be one of train, val, test, testA, testB, but it is \"minival\"",
+        ),
+        ({"sentences": [{"sent_id": 4}]}, r"refs\[1\], sentences\[0\] has no 'sent'; it has sent_id"),
+    ],
+)
+def test_a_malformed_release_is_named(tmp_path, changed, message):
+    with pytest.raises(UserError, match=message):
+        read_refcoco(released(tmp_path, changed))
+
+
+def test_a_pickle_of_expressions_runs_no_code(tmp_path):
+    class Harmful:
+        def __reduce__(self):
+            return print, ("ran",)
+
+    file = released(tmp_path)
+    for value, message in (
+        ([Harmful()], r"is refused: it asks to run builtins.print"),
+        (3, "must hold a list of expr"),
+    ):
+        file.write_bytes(pickle.dumps(value))
+        with pytest.raises(UserError, match=message):
+            read_refcoco(file)
+    file.unlink()
+    with pytest.raises(UserError, match=r"refs\(unc\).p was to be read, but there is no such file"):
+        read_refcoco(file)
+
+
 def broken(key, **changes):
     return {**REFER, key: [{**REFER[key][0], **changes}]}
 
@@ -192,6 +249,12 @@ def broken(key, **changes):
             broken("anns", box=[200, 2, 3, 3]),
             "in an image of 100 x 50; a box is x, y, width and height in",
         ),
+        (
+            read_refcoco,
+            broken("anns", image_id=8),
+            r"refs\[0\] names the object 5 in image 7, but .*anns\[0\] is in image 8",
+        ),
+        (read_refcoco, {**REFER, "refs": REFER["refs"] * 2}, r"refs\[1\]: the sentence 0 is there twice, first at"),
         (read_refcoco, broken("images", width=None), r"images\[0\]: 'width' must be a number, but it is null"),
     ],
 )

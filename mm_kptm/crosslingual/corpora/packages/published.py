@@ -4,9 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
 
 from mm_kptm.io.package_archives import PackageArchive
+
+SOURCE = "en"  #: language that others are translated from
+#: Names of catalogues and folders in these languages, where they are called otherwise.
+LOCALES = {"zh": ("zh_Hans", "zh_CN", "zh-cn"), "pt": ("pt", "pt_PT")}
+
+
+@dataclass(frozen=True)
+class Markup:
+    """Where the pages of a package lie, and what in them is a text of its own.
+
+    Args:
+        file: a regular expression for the files, with the groups ``language`` and ``page``; pages of one name are
+            translations of each other.
+        suffix: how their names end.
+        blocks: elements that hold a text; one inside another is a text of its own.
+        apart: elements that are not read, such as the names of translators.
+        source: how English is called there.
+    """
+
+    file: str
+    suffix: str
+    blocks: frozenset[str]
+    apart: frozenset[str] = frozenset()
+    source: str = SOURCE
 
 
 @dataclass(frozen=True)
@@ -15,20 +38,21 @@ class ParallelPackage:
 
     Args:
         archive: the published file.
-        kind: ``catalogue``: messages and their translations; ``articles``: texts cut at the same headings;
-            ``manual-pages``: pages whose translations have the same macros.
+        kind: ``articles``: texts cut at the same headings; otherwise one of the kinds of this folder's modules.
         others: further files: of manual pages in English, of catalogues in all languages.
         translations: files by language, where translations are published apart.
         name: as it is asked for; the name of the archive's package if empty.
         qualifier: what messages of the catalogues begin with that is no part of the text, a regular expression.
+        markup: of pages in XML.
     """
 
     archive: PackageArchive
-    kind: Literal["catalogue", "articles", "manual-pages"]
+    kind: str
     others: tuple[PackageArchive, ...] = ()
     translations: Mapping[str, tuple[PackageArchive, ...]] = field(default_factory=dict)
     name: str = ""
     qualifier: str = ""
+    markup: Markup | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", self.name or self.archive.package)
@@ -60,6 +84,16 @@ _CAMPAIGNS = {
 }
 
 
+#: Editions of the Debian Reference by language: the end of the package's name, and the digest of its file.
+_REFERENCES = {
+    "de": ("de", "3b0ce65fd63e75ddf8eb07ca36293425135080e690a07e06a6ac8bc8040ef0aa"),
+    "es": ("es", "a59b68c96f83d3cf29a476c847aee38364764603ea62eee592791e0a843a269e"),
+    "fr": ("fr", "01424cba9bfa2e13166da22d3d692d33a22ec7d8ef935ec81fd8802746087f65"),
+    "it": ("it", "7894062a5e9203a57ec6cb8d6a47d5ffb58c41dc004766522f1b4d78b2a8e0c6"),
+    "ja": ("ja", "f67140e0b994409413bd5fcc8dfcce832445c99d724401f0275fa238daf30325"),
+    "pt": ("pt", "c9c5d30a8608485bad60f7bd7ce6c755af4a129c2b30511ee733b90ac17e7dfa"),
+    "zh": ("zh-cn", "6d2d8d9a646397e28b04cdff23d2e4374101ebf9be348e35961af62c8a2d0977"),
+}
 _CAMPAIGN_ARCHIVES = tuple(
     _debian(f"wesnoth-1.16-{campaign}", "1:1.16.9-1", sha256) for campaign, sha256 in _CAMPAIGNS.items()
 )
@@ -72,21 +106,21 @@ PACKAGES = {
                 "django", "5.2.19", "pypi", "django-5.2.19-py3-none-any.whl",
                 "5965d974a5218a2b68a11dd1276434707f23886525c23f0598eccedaf4f4ca00",
             ),
-            "catalogue",
+            "catalogues",
         ),
         ParallelPackage(
             PackageArchive(
                 "wagtail", "8.0.1", "pypi", "wagtail-8.0.1-py3-none-any.whl",
                 "1e6ad5c7891a54efce1400e168298b5a2cc343b642cee89c31bf5ec30c98b26c",
             ),
-            "catalogue",
+            "catalogues",
         ),
         ParallelPackage(
             PackageArchive(
                 "sphinx", "9.0.4", "pypi", "sphinx-9.0.4-py3-none-any.whl",
                 "5bebc595a5e943ea248b99c13814c1c5e10b3ece718976824ffa7959ff95fffb",
             ),
-            "catalogue",
+            "catalogues",
         ),
         ParallelPackage(
             PackageArchive(
@@ -155,16 +189,47 @@ PACKAGES = {
                 "freeciv-data", "3.0.6-1+deb12u1",
                 "278bed022b87408ca9923aa727bef3d6c97875c811723e93ff95dded1b9b76b2",
             ),
-            "catalogue",
+            "catalogues",
             name="freeciv",
             qualifier=r"\?[^:]*:",
         ),
         ParallelPackage(
             _CAMPAIGN_ARCHIVES[0],
-            "catalogue",
+            "catalogues",
             others=_CAMPAIGN_ARCHIVES[1:],
             name="wesnoth",
             qualifier=r"[^^]*\^",
+        ),
+        ParallelPackage(
+            _debian(
+                "gnome-user-docs", "43.0-2",
+                "0d635a840747958ca84da778b40d341f1155603851f922c9a171f5a181d6a39f",
+            ),
+            "pages",
+            markup=Markup(
+                r".*/help/(?P<language>[^/]+)/(?P<page>.*)",
+                ".page",
+                frozenset({"title", "desc", "p", "screen"}),
+                frozenset({"credit", "revision"}),
+                source="C",
+            ),
+        ),
+        ParallelPackage(
+            _debian(
+                "debian-reference-en", "2.100",
+                "9f31d3a17df505de09689ca255512ea58c1fc47c59bb1b0c7bf1c23362e9743f",
+            ),
+            "pages",
+            translations={
+                language: (_debian(f"debian-reference-{edition}", "2.100", sha256),)
+                for language, (edition, sha256) in _REFERENCES.items()
+            },
+            name="debian-reference",
+            markup=Markup(
+                r".*/(?P<page>\w+)\.(?P<language>[\w-]+)\.html",
+                ".html",
+                frozenset({"title", "h1", "h2", "h3", "h4", "h5", "h6", "p", "li", "td", "th", "dt", "dd", "pre"}),
+            ),
         ),
     )
 }  # fmt: skip

@@ -1,6 +1,6 @@
 """Manual pages are split by their macros, and aligned where the translation has the same ones."""
 
-from mm_kptm.crosslingual.corpora.manual_pages import aligned, plain, read_page
+from mm_kptm.crosslingual.corpora.packages.manual_pages import aligned, plain, read_page
 
 
 def test_fonts_and_links_stay_inside_a_paragraph() -> None:

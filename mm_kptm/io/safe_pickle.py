@@ -1,4 +1,4 @@
-"""Safe reader of pickled feature records: arrays, strings and numbers, no code execution.
+"""Safe reader of pickled records: arrays, strings and numbers, no code execution.
 
 No class named in the file is ever imported. The few names that numpy writes are mapped to the readers below, which take
 a dtype from a fixed list and numbers from bytes; everything else is refused.
@@ -134,7 +134,7 @@ class _Reader(pickle.Unpickler):
         except KeyError:
             raise UserError(
                 f"it asks to run {module}.{name}, and a pickle may run any code; only arrays, texts and numbers are "
-                "read, so write the features in another format"
+                "read, so write the file in another format"
             ) from None
 
     def persistent_load(self, pid: Any) -> Any:

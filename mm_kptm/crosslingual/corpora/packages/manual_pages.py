@@ -6,10 +6,17 @@ may append a section about its translators.
 
 from __future__ import annotations
 
+import gzip
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
+
+from mm_kptm.crosslingual.corpora.cleaning import LengthRatio, Pair
+from mm_kptm.crosslingual.corpora.packages.published import ParallelPackage
+from mm_kptm.crosslingual.corpora.packages.texts import PackageTexts
+from mm_kptm.io.package_archives import PackageArchive
 
 #: Macros that set a font or a link inside a paragraph; every other macro ends it.
 INLINE: Final = frozenset({"B", "I", "BR", "RB", "IR", "RI", "BI", "IB", "SM", "UR", "UE", "MT", "ME"})
@@ -93,3 +100,28 @@ def _inline(macro: str, rest: str) -> str:
     """Arguments of a font macro: with two letters they alternate and stand without spaces between them."""
     arguments = [(one or other).replace('""', '"') for one, other in _ARGUMENT.findall(rest)]
     return plain(("" if len(macro) == 2 and macro != "SM" else " ").join(arguments))
+
+
+def manual_page_pairs(package: ParallelPackage, opened: Mapping[PackageArchive, Path], language: str) -> Iterator[Pair]:
+    """The paragraphs of manual pages whose translation has the same macros."""
+    english = {
+        _page_of(member): content
+        for archive in (package.archive, *package.others)
+        for member, content in archive.members(opened[archive], ".gz")
+    }
+    for archive in package.translations[language]:
+        for member, content in archive.members(opened[archive], ".gz"):
+            if f"/man/{language}/" in member and (original := english.get(_page_of(member))) is not None:
+                yield from aligned(_page(original), _page(content)) or ()
+
+
+def _page_of(member: str) -> str:
+    """Section and name of a page, such as ``man2/open.2.gz``."""
+    return "/".join(member.rsplit("/", 2)[-2:])
+
+
+def _page(content: bytes) -> ManualPage:
+    return read_page(gzip.decompress(content).decode("utf-8", "replace"))
+
+
+MANUAL_PAGES = PackageTexts("manual-pages", "paragraph", manual_page_pairs, (LengthRatio(),))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mm_kptm.errors import UserError
-from mm_kptm.vision.features.safe_pickle import load_npy, loads
+from mm_kptm.io.safe_pickle import load_npy, loads
 
 RECORD = {
     "image_id": "COCO_42",
