@@ -52,7 +52,7 @@ def apply_knowledge(
         raise UserError(
             f"encoder.weights holds {system.recipe} with {' and '.join(system.added)}, but knowledge asks for "
             f"{' and '.join(names) or 'no added parts'}; let knowledge.kind and knowledge.trainable ask for what it "
-            "holds, or begin with other weights"
+            "holds, name it under encoder.added, or begin with other weights"
         )
     if (way := settings.way) is None:
         return

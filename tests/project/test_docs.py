@@ -128,7 +128,7 @@ def test_the_experiments_on_ones_own_data_are_read(tmp_path: Path) -> None:
 
 def test_the_experiments_in_many_languages_are_read(tmp_path: Path) -> None:
     found = named("many-languages.md", "yaml")
-    assert set(found) == {"xquad.yaml", "bucc.yaml", "translate.yaml"}
+    assert set(found) == {"xquad.yaml", "bucc.yaml", "translate.yaml", "mapped.yaml"}
     for name, settings in found.items():
         (tmp_path / name).write_text(settings, encoding="utf-8")
         read = config.read(Experiment, tmp_path / name)

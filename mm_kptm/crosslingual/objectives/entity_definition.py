@@ -69,6 +69,8 @@ class DefinitionContrast(nn.Module):
 
     def __init__(self, dim: int, *, num_layers: int = 2, queue_size: int = 32768) -> None:
         super().__init__()
+        if queue_size < 1:
+            raise UserError(f"a queue holds at least one state, but queue_size is {queue_size}")
         self.word = Projection(dim, num_layers)
         self.document = Projection(dim, num_layers)
         self.documents = nn.Parameter(torch.randn(queue_size, dim) / dim**0.5, requires_grad=False)
@@ -76,8 +78,14 @@ class DefinitionContrast(nn.Module):
 
     @torch.no_grad()
     def enqueue(self, words: Tensor, documents: Tensor) -> None:
-        """Append states [B, D] to the queues and drop the oldest."""
+        """Append states [B, D] to the queues and drop the oldest; of more than a queue holds, some are drawn.
+
+        The draw depends on their number alone, so that the queues of several processes stay equal.
+        """
         for queue, states in ((self.words, words), (self.documents, documents)):
+            if len(states) > len(queue):
+                draws = torch.Generator().manual_seed(len(states))
+                states = states[torch.randperm(len(states), generator=draws)[: len(queue)].to(states.device)]
             queue.copy_(torch.cat([queue, states.to(queue.dtype)])[-len(queue) :])
 
 
@@ -131,6 +139,7 @@ class EntityDefinition:
         normalised: whether vectors are L2-normalised.
         word_scale: weight of the loss from words to descriptions.
         document_scale: weight of the loss from descriptions to words.
+        queue_size: negatives that are kept of either side; as published unless given.
     """
 
     name = "entity-definition"
@@ -145,6 +154,7 @@ class EntityDefinition:
         normalised: bool = True,
         word_scale: float = 1.0,
         document_scale: float = 1.0,
+        queue_size: int | None = None,
     ) -> None:
         self.masking = masking
         self.layer = layer
@@ -152,6 +162,7 @@ class EntityDefinition:
         self.normalised = normalised
         self.word_scale = word_scale
         self.document_scale = document_scale
+        self.head_sizes = {self.name: _queue(queue_size)}
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> DefinedMentions:
         """Mask tokens of the sentences; the descriptions are unchanged.
@@ -246,14 +257,18 @@ class ObjectEntailment:
         layer: depth whose states are contrasted, 0 being the embeddings; -1 the last.
         temperature: divides the scores.
         normalised: whether vectors are L2-normalised.
+        queue_size: negatives that are kept of either side; that of the other objective unless given.
     """
 
     name = "object-entailment"
 
-    def __init__(self, *, layer: int = -1, temperature: float = 0.1, normalised: bool = True) -> None:
+    def __init__(
+        self, *, layer: int = -1, temperature: float = 0.1, normalised: bool = True, queue_size: int | None = None
+    ) -> None:
         self.layer = layer
         self.temperature = temperature
         self.normalised = normalised
+        self.sizes = _queue(queue_size)
 
     def prepare(self, inputs: Inputs, generator: torch.Generator | None = None) -> Triples:
         """The texts as they are; nothing is drawn.
@@ -292,7 +307,11 @@ PAPER = (
 )
 DESCRIBED_MENTIONS = "mentions of entities with descriptions"
 DESCRIBED_OBJECTS = "triples between entities with descriptions"
-_ARGUMENTS = ("layer", "temperature", "normalised")
+_ARGUMENTS = ("layer", "temperature", "normalised", "queue_size")
+
+
+def _queue(size: int | None) -> dict[str, int]:
+    return {} if size is None else {"queue_size": size}
 
 
 def entity_definition(encoder: nn.Module, *, num_layers: int = 2, queue_size: int = 32768) -> DefinitionContrast:

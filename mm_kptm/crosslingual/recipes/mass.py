@@ -11,6 +11,7 @@ from mm_kptm.crosslingual.recipes.xlm_layout import (
     SEQ2SEQ_TABLES,
     seq2seq_rules,
     seq2seq_sizes,
+    untied_outputs,
     xlm_decoder_layers,
     xlm_embedding,
 )
@@ -146,6 +147,7 @@ MASS = Recipe(
         *seq2seq_rules(),
     ),
     read_config=read_config,
+    infer_heads=untied_outputs,
     infer_from_shapes=SEQ2SEQ_TABLES,
     notes=(
         "the released code takes one projection for a whole batch, that of its largest language; here every token "

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from mm_kptm.crosslingual.objectives.heads import BorrowedRows
@@ -13,6 +12,7 @@ from mm_kptm.crosslingual.recipes.xlm_layout import (
     output_rules,
     seq2seq_rules,
     stack_rules,
+    untied_outputs,
     xlm_decoder_layers,
     xlm_embedding,
 )
@@ -135,9 +135,10 @@ def masked_tokens(encoder: SingleStream | Seq2Seq, *, tied: bool = True) -> Tied
     return TiedVocabulary(nn.Identity(), word if tied else nn.Embedding(*word.weight.shape))
 
 
-def next_tokens(encoder: Seq2Seq) -> TiedVocabulary:
-    """The tied word embeddings of the decoder as output matrix with a bias (section 4.2)."""
-    return TiedVocabulary(nn.Identity(), submodule(encoder, "target.embed.word", nn.Embedding))
+def next_tokens(encoder: Seq2Seq, *, tied: bool = True) -> TiedVocabulary:
+    """The word embeddings of the decoder as output matrix with a bias (section 4.2), or another one as above."""
+    word = submodule(encoder, "target.embed.word", nn.Embedding)
+    return TiedVocabulary(nn.Identity(), word if tied else nn.Embedding(*word.weight.shape))
 
 
 def parallel_pairs(encoder: SingleStream) -> BorrowedRows:
@@ -218,14 +219,6 @@ def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
 def infer_heads(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
     """The classes of every head of a checkpoint, and whether its output matrix is another one than its words'."""
     return {**class_counts(tensors), **untied_outputs(tensors)}
-
-
-def untied_outputs(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
-    """Whether the output matrix of a checkpoint is another one than its words'."""
-    word, output = (tensors.get(name) for name in ("encoder.embed.text.word.weight", "heads.masked-tokens.word.weight"))
-    if word is None or output is None or word.shape != output.shape or torch.equal(word, output):
-        return {}
-    return {"masked-tokens": {"tied": False}}
 
 
 def _start_rules() -> tuple[Rule, ...]:
@@ -327,6 +320,7 @@ XLM_MT = Recipe(
         *_start_rules(),
     ),
     read_config=read_config,
+    infer_heads=untied_outputs,
     infer_from_shapes=SEQ2SEQ_TABLES,
     notes=(
         *_NOTES,

@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mm_kptm.errors import UserError
 from mm_kptm.nn.decoder import DecoderLayer
 from mm_kptm.nn.embeddings import TextEmbedding, sinusoids
 from mm_kptm.nn.sublayers import AttentionSublayer, FeedForwardSublayer, NormBuilder, attention_sublayer, bert_norm
 from mm_kptm.systems.published_fields import check_fields
-from mm_kptm.systems.rules import Drop, Rename, Rule, Same
+from mm_kptm.systems.rules import Drop, Rename, Rule
 
 
 @torch.no_grad()
@@ -117,10 +117,10 @@ def attention_rules(attentions: str, norms: str, ours: str) -> tuple[Rename, ...
 
 
 def output_rules(theirs: str, head: str) -> tuple[Rule, ...]:
-    """Key renamings of an output layer tied to the word table of its side."""
+    """Key renamings of an output layer, whose matrix may be the word table of its side."""
     return (
         Rename(f"{theirs}pred_layer.proj.bias", f"heads.{head}.bias"),
-        Same(f"{theirs}pred_layer.proj.weight", as_=f"{theirs}embeddings.weight"),
+        Rename(f"{theirs}pred_layer.proj.weight", f"heads.{head}.word.weight"),
     )
 
 
@@ -135,6 +135,24 @@ def seq2seq_rules() -> tuple[Rule, ...]:
     )
 
 
+#: The word tables that the output matrix of a head may be, that of an encoder alone or of its side of two.
+_WORDS = {
+    "masked-tokens": ("encoder.embed.text.word.weight", "encoder.source.embed.text.word.weight"),
+    "next-tokens": ("encoder.target.embed.word.weight",),
+}
+
+
+def untied_outputs(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
+    """The heads of a checkpoint whose output matrix is another one than the words of their side."""
+    found = {}
+    for head, tables in _WORDS.items():
+        output = tensors.get(f"heads.{head}.word.weight")
+        word = next((tensors[table] for table in tables if table in tensors), None)
+        if word is not None and output is not None and word.shape == output.shape and not torch.equal(word, output):
+            found[head] = {"tied": False}
+    return found
+
+
 #: Sizes of the encoder inferred from the shapes of checkpoint tensors.
 SEQ2SEQ_TABLES = {
     "dim": ("encoder.source.embed.text.word.weight", 1),
@@ -143,7 +161,7 @@ SEQ2SEQ_TABLES = {
     "num_languages": ("encoder.source.embed.text.language.weight", 0),
 }
 
-_BUILT = {"asm": (False,), "share_inout_emb": (True,), "use_memory": (False,), "n_langs_decoder": (None,)}
+_BUILT = {"asm": (False,), "use_memory": (False,), "n_langs_decoder": (None,)}
 
 
 def seq2seq_sizes(system: str, config: Mapping[str, Any], fields: Mapping[str, str]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from mm_kptm.crosslingual.recipes.xlm_layout import (
     SEQ2SEQ_TABLES,
     seq2seq_rules,
     seq2seq_sizes,
+    untied_outputs,
     xlm_decoder_layers,
     xlm_embedding,
 )
@@ -84,6 +85,7 @@ XNLG = Recipe(
         *seq2seq_rules(),
     ),
     read_config=read_config,
+    infer_heads=untied_outputs,
     infer_from_shapes=SEQ2SEQ_TABLES,
     notes=(
         "languages are numbered in alphabetical order of all fifteen codes, as in the checkpoint of the first stage",

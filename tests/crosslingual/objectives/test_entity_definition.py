@@ -17,6 +17,7 @@ from mm_kptm.crosslingual.objectives.entity_definition import (
 )
 from mm_kptm.crosslingual.objectives.fairseq_masking import FairseqMasking
 from mm_kptm.errors import UserError
+from mm_kptm.objectives.mixture import required_heads
 
 SMALL = {"dim": 8, "num_heads": 2, "num_layers": 1, "ffn_dim": 8, "vocab_size": 30, "max_positions": 20, "dropout": 0.0}
 MASKING = FairseqMasking(mask_id=29, vocab_size=30, rate=0.4)
@@ -76,10 +77,22 @@ def test_a_batch_without_entities_is_masked_tokens_alone() -> None:
     torch.testing.assert_close(objective.loss(model, batch), objective.losses(model, batch)["masked"].mean())
 
 
-def test_more_states_than_the_queue_holds_leave_the_last() -> None:
-    head = DefinitionContrast(2, queue_size=2)
-    head.enqueue(torch.arange(6.0).view(3, 2), torch.zeros(3, 2))
-    assert head.words.tolist() == [[2, 3], [4, 5]]
+def test_of_more_states_than_the_queue_holds_some_are_drawn() -> None:
+    states = torch.arange(80.0).view(40, 2)
+    heads = [DefinitionContrast(2, queue_size=8) for _ in range(2)]
+    for head in heads:
+        head.enqueue(states, states + 100)
+    drawn = heads[0].words[:, 0].div(2).long().tolist()
+    assert len(set(drawn)) == 8 and min(drawn) < 20, "not the last ones"
+    assert torch.equal(heads[0].words, heads[1].words) and torch.equal(heads[0].documents, heads[0].words + 100)
+
+
+def test_the_queue_is_as_long_as_an_experiment_says() -> None:
+    for objective in (EntityDefinition(MASKING, queue_size=6), ObjectEntailment(queue_size=6)):
+        assert required_heads(objective)[objective.name] == {"queue_size": 6}
+    assert required_heads(EntityDefinition(MASKING)) == {"entity-definition": {}, "masked-tokens": {}}
+    with pytest.raises(UserError, match=r"^a queue holds at least one state, but queue_size is 0$"):
+        DefinitionContrast(2, queue_size=0)
 
 
 def test_what_cannot_be_is_refused() -> None:

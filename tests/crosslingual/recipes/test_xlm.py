@@ -13,11 +13,13 @@ from torch import Tensor
 
 import mm_kptm
 from mm_kptm.batch import POOLED_ONLY, Inputs, OutputRows, Tokens
+from mm_kptm.crosslingual.recipes.xlm_layout import untied_outputs
 from mm_kptm.errors import UserError
 from mm_kptm.nn.embeddings import sinusoids
 from mm_kptm.nn.visibility import Causal
 from mm_kptm.objectives.next_tokens import NextTokens
 from mm_kptm.systems.keymap import UnmappedKeys
+from mm_kptm.systems.pretrained import translated
 from mm_kptm.systems.system import System
 
 SMALL: dict[str, Any] = {"dim": 16, "num_heads": 2, "num_layers": 2, "vocab_size": 40, "num_languages": 3}
@@ -251,3 +253,35 @@ def test_a_saved_translation_model_answers_alike(tmp_path: Path) -> None:
     mm_kptm.save(system, tmp_path)
     back, target = mm_kptm.load(str(tmp_path)), text([[1, 17, 1]] * 3)
     assert torch.equal(states(back, text(), target), states(system, text(), target))
+
+
+@pytest.mark.parametrize("recipe", ["xlm-mt", "mass", "xnlg"])
+def test_the_output_of_a_decoder_may_be_another_table_than_its_words(recipe: str, tmp_path: Path) -> None:
+    sizes = {"dim": 8, "num_heads": 2, "num_layers": 1, "vocab_size": 20, "num_languages": 2}
+    tied, untied = (
+        mm_kptm.build(recipe, heads={"next-tokens": {"tied": kind}}, seed=0, **sizes) for kind in (True, False)
+    )
+    mm_kptm.save(untied, tmp_path / "saved")
+    loaded = mm_kptm.load(str(tmp_path / "saved"))
+    word = loaded.encoder.target.embed.word.weight
+    head = loaded.head("next-tokens")
+    assert torch.equal(head.word.weight, untied.head("next-tokens").word.weight)
+    assert head.word.weight is not word and not torch.equal(head.word.weight, word)
+    assert tied.head("next-tokens").word.weight is tied.encoder.target.embed.word.weight
+
+
+def test_a_checkpoint_says_which_outputs_are_untied(tmp_path: Path) -> None:
+    draws = torch.Generator().manual_seed(0)
+    published = {
+        f"{side}.{name}": torch.randn(20, 8, generator=draws)
+        for side in ("encoder", "decoder")
+        for name in ("embeddings.weight", "pred_layer.proj.weight")
+    }
+    published["encoder.pred_layer.proj.weight"] = published["encoder.embeddings.weight"].clone()
+    state = translated("xlm-mt", _saved(published, tmp_path)).tensors
+    assert untied_outputs(state) == {"next-tokens": {"tied": False}}
+
+
+def _saved(tensors: dict[str, torch.Tensor], folder: Path) -> Path:
+    save_file(tensors, folder / "model.safetensors")
+    return folder / "model.safetensors"

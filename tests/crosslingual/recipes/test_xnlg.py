@@ -40,6 +40,6 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="needs inputs with a text and a generator"):
         WordDenoising(WordNoise(5)).prepare(Inputs(text=text()))
     save_file({"encoder.embeddings.weight": torch.zeros(5, 8)}, tmp_path / "model.safetensors")
-    (tmp_path / "config.json").write_text(json.dumps({"share_inout_emb": False}))
-    with pytest.raises(UserError, match="share_inout_emb=False, but xnlg is built with share_inout_emb=True only"):
+    (tmp_path / "config.json").write_text(json.dumps({"asm": True}))
+    with pytest.raises(UserError, match="asm=True, but xnlg is built with asm=False"):
         mm_kptm.load("xnlg", tmp_path)

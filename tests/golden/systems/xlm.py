@@ -24,7 +24,10 @@ from mm_kptm.preprocessing.inputs import tokens
 from tests.golden.case import Answer, Case
 
 #: What the README of a case says of its beam; the configuration says nothing of it.
-ASKED = re.compile(r"beam-(?P<width>\d+) output, length_penalty (?P<penalty>[\d.]+), .*max_len (?P<longest>\d+)")
+ASKED = re.compile(
+    r"beam-(?P<width>\d+) output, length_penalty (?P<penalty>[\d.]+), (?P<early>early_stopping True)?.*"
+    r"max_len (?P<longest>\d+)"
+)
 
 
 def encoder(case: Case) -> dict[str, Answer]:
@@ -103,11 +106,11 @@ def translation(case: Case) -> dict[str, Answer]:
     labels = laid(target.ids, target.layout, len(given["x2"]))
     asked = ASKED.search((case.folder / "README.md").read_text(encoding="utf-8"))
     assert asked, "how long texts may become and how wide the beam is stands in the README of a case"
-    width, penalty = int(asked["width"]), float(asked["penalty"])
+    width, penalty, early = int(asked["width"]), float(asked["penalty"]), asked["early"] is not None
     writing = Writing(special.start, special.stop, int(asked["longest"]), language=int(given["lang_ids"][1]))
     texts = {
         "greedy": greedy(system, Inputs(text=source), writing),
-        "beam": beam(system, Inputs(text=source), writing, width=width, length_penalty=penalty),
+        "beam": beam(system, Inputs(text=source), writing, width=width, length_penalty=penalty, stop_early=early),
     }
     return {
         "enc_hidden": Answer(system(Inputs(text=source)).text, behind(source.layout, len(given["x1"]))),
