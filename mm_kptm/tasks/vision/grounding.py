@@ -144,19 +144,23 @@ class Grounding(Task[Expressions]):
     @torch.no_grad()
     def predict(self, batch: Expressions) -> list[Row]:
         """The predicted region of every expression, by its index in the image, and its box as fractions."""
-        layout, rows = batch.inputs.repeat_shared()
+        layout = batch.inputs.repeat_shared()[0]
         chosen = _best(self.scores(batch), layout)
         places = (chosen - layout.starts(chosen.device)).tolist()
-        assert batch.inputs.regions is not None  # inputs without regions were refused
-        boxes = batch.inputs.regions.boxes[rows][chosen].tolist()
-        found = zip(batch.about, places, batch.right[chosen].float().tolist(), boxes, strict=True)
-        return [
-            prediction(about, str(place), correct=correct, **dict(zip(CORNERS, box, strict=True)))
-            for about, place, correct, box in found
-        ]
+        right, boxes = batch.right[chosen].float().tolist(), corners_of(batch.inputs, chosen)
+        found = zip(batch.about, places, right, boxes, strict=True)
+        return [prediction(about, str(place), correct=correct, **box) for about, place, correct, box in found]
 
     def _losses(self, scores: Tensor, batch: Expressions) -> Tensor:
         return self.criterion(scores, batch.inputs.repeat_shared()[0], batch)
+
+
+def corners_of(inputs: Inputs, rows: Tensor) -> list[dict[str, float]]:
+    """The boxes of chosen rows of the regions, expanded per text, as columns of predictions."""
+    _, expanded = inputs.repeat_shared()
+    assert inputs.regions is not None  # inputs without regions were refused
+    boxes = inputs.regions.boxes[expanded][rows].tolist()
+    return [dict(zip(CORNERS, box, strict=True)) for box in boxes]
 
 
 def _best(scores: Tensor, layout: SequenceLayout) -> Tensor:

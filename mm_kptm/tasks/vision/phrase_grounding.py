@@ -23,6 +23,7 @@ from mm_kptm.tasks.example import Example, ExampleBatch, Row, RowInputs, predict
 from mm_kptm.tasks.heads import ChosenHead
 from mm_kptm.tasks.protocol import Task
 from mm_kptm.tasks.scores import finite_scores
+from mm_kptm.tasks.vision.grounding import corners_of
 from mm_kptm.train.evaluation import shard_batches
 from mm_kptm.train.parallel.processes import all_gather_object
 from mm_kptm.train.protocol import Source
@@ -140,15 +141,22 @@ class PhraseGrounding(Task[PhraseBatch]):
 
     @torch.no_grad()
     def phrase_rows(self, batch: PhraseBatch) -> list[list[Row]]:
-        """The region of every phrase, by its place in the image; ``rank`` is that of the best right one, 0 for none."""
+        """The region of every phrase, by its place in the image, with its box as fractions.
+
+        ``rank`` is that of the best right one, 0 for none.
+        """
         scores = self._finite(batch)
-        best = scores.argmax(1).tolist()
+        best = scores.argmax(1)
+        firsts = batch.inputs.repeat_shared()[0].starts(best.device)[batch.asked.sequence_ids(best.device)]
+        boxes = corners_of(batch.inputs, firsts + best)
         highest = scores.masked_fill(~batch.right, float("-inf")).amax(1, keepdim=True)
         ahead = ((scores >= highest) & ~batch.right & scores.isfinite()).sum(1)
         ranks = torch.where(batch.right.any(1), 1 + ahead, NOWHERE).tolist()
         found = [
-            prediction(about, str(place), correct=float(rank == 1), rank=rank)
-            for about, place, rank in zip((one for own in batch.phrases for one in own), best, ranks, strict=True)
+            prediction(about, str(place), correct=float(rank == 1), rank=rank, **box)
+            for about, place, rank, box in zip(
+                (one for own in batch.phrases for one in own), best.tolist(), ranks, boxes, strict=True
+            )
         ]
         ends = batch.asked.offsets
         return [found[first:stop] for first, stop in pairwise(ends)]

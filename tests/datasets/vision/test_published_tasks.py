@@ -365,7 +365,12 @@ def test_from_an_experiment_file_to_scores_and_a_submission(task, name, experime
     assert expected <= found.keys()
     if task == "phrase-grounding":
         assert found["recall@10"] == found["upper-bound"] == 1  # two phrases have a box, and a region on it
-        assert len(built.task.predictions(built.source("dev"))) == 4
+        rows = built.task.predictions(built.source("dev"))
+        assert len(rows) == 4
+        edges = {"7": 2, "8": 3}  # regions of an image, side by side
+        for row in rows:
+            place, count = int(row["answer"]), edges[row["id"][0]]
+            assert [row["x1"], row["x2"]] == pytest.approx([place / count, (place + 1) / count], abs=1e-6)
         return
     if name in ("snli-ve", "flickr30k-entities"):
         return
