@@ -33,6 +33,8 @@ ACTIVATIONS: dict[str, Activation] = {
     "gelu": F.gelu,
     "relu": F.relu,
     "tanh": torch.tanh,
+    "swish": F.silu,
+    "silu": F.silu,
     "gelu_new": gelu_tanh,
     "gelu_pytorch_tanh": gelu_tanh,
     "quick_gelu": quick_gelu,

@@ -83,8 +83,10 @@ def test_activations_are_their_formulas() -> None:
     tanh = torch.tanh((2 / torch.pi) ** 0.5 * (x + 0.044715 * x**3))
     torch.testing.assert_close(gelu_tanh(x), x * (1 + tanh) / 2)
     torch.testing.assert_close(quick_gelu(x), x / (1 + torch.exp(-1.702 * x)))
+    for name in ("swish", "silu"):  # of the released code, and of transformers
+        torch.testing.assert_close(activation_named(name)(x), x / (1 + torch.exp(-x)))
 
 
 def test_an_unknown_activation_is_refused_with_those_that_exist() -> None:
-    with pytest.raises(UserError, match=r"^no activation is called 'swish'; there are gelu, relu, .*quick_gelu$"):
-        activation_named("swish")
+    with pytest.raises(UserError, match=r"^no activation is called 'mish'; there are gelu, relu, .*quick_gelu$"):
+        activation_named("mish")
