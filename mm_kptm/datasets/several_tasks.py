@@ -28,7 +28,7 @@ OWN = ("task", "weight", "task_id")  #: keys of a task beside those of its data
 
 @dataclass(frozen=True)
 class SeveralTasks:
-    """Several tasks, each with its data, over one encoder."""
+    """Several tasks, each with its data, over one encoder; a split holds the tasks that have it."""
 
     name: Literal["several-tasks"]
     tasks: dict[str, dict[str, Any]]
@@ -63,13 +63,17 @@ def several_tasks(data: SeveralTasks, request: DataRequest) -> PreparedData:
     """Every task prepared by itself, and the mixture of them."""
     parts = {name: _part(name, block, request) for name, block in data.tasks.items()}
     ids = {name: part.task_id for name, part in parts.items() if part.task_id is not None}
-    splits = [split for split in parts[next(iter(parts))].prepared.sources if _all_have(split, parts)]
-    if "train" not in splits:
-        lacking = next(name for name, part in parts.items() if "train" not in part.prepared.sources)
-        raise UserError(f"data.tasks.{lacking} has no split train, so it cannot be learnt beside the others")
+    for name, part in parts.items():
+        if "train" not in part.prepared.sources:
+            raise UserError(f"data.tasks.{name} has no split train, so it cannot be learnt beside the others")
+    splits = dict.fromkeys(split for part in parts.values() for split in part.prepared.sources)
+
+    def having(split: str) -> dict[str, _Part]:
+        """The tasks that have a split; some have a test, RefCOCO has testA."""
+        return {name: part for name, part in parts.items() if split in part.prepared.sources}
 
     def source(split: str) -> RoundSource | ConcatenatedSource:
-        own = {name: part.prepared.sources[split]() for name, part in parts.items()}
+        own = {name: part.prepared.sources[split]() for name, part in having(split).items()}
         return RoundSource(own) if split == "train" else ConcatenatedSource(own)
 
     def model(system: System) -> TaskMixture:
@@ -84,14 +88,16 @@ def several_tasks(data: SeveralTasks, request: DataRequest) -> PreparedData:
 
     def submit(split: str, rows: Sequence[Row], folder: Path) -> list[Path]:
         written: list[Path] = []
-        for name, part in parts.items():
+        for name, part in having(split).items():
             if part.prepared.submit is not None:
                 own = [unnamed(row) for row in rows if row[TASK] == name]
                 written += part.prepared.submit(split, own, folder)
+        if not written:
+            raise UserError(f"no server takes answers to {split} of {', '.join(having(split))}; predict writes them")
         return written
 
     def baselines(split: str) -> dict[str, float]:
-        scored = {name: part.prepared.baselines(split) for name, part in parts.items()}
+        scored = {name: part.prepared.baselines(split) for name, part in having(split).items()}
         return {f"{name}/{key}": value for name, own in scored.items() for key, value in own.items()}
 
     return PreparedData(
@@ -134,10 +140,6 @@ def _node(value: Plain, place: str) -> MappingNode | ScalarNode:
     if isinstance(value, dict):
         return MappingNode({key: _node(inner, f"{place}.{key}") for key, inner in value.items()}, place)
     return ScalarNode(value, place, None if value is None else str(value))
-
-
-def _all_have(split: str, parts: Mapping[str, _Part]) -> bool:
-    return all(split in part.prepared.sources for part in parts.values())
 
 
 def _merged(what: str, by_task: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -43,6 +43,8 @@ _REASONS = {
         ("ECONNREFUSED", "ECONNRESET", "ENOTFOUND", "EAI_AGAIN", "ETIMEDOUT", "ENETUNREACH"),
         "the registry cannot be reached",
     ),
+    **dict.fromkeys(("E500", "E502", "E503", "E504"), "the registry is out of order; start again later"),
+    "(from versions: none)": "the registry cannot be reached, or does not have it",  # pip says the same of both
 }
 
 
@@ -78,6 +80,8 @@ class PackageArchive:
             UserError: it is not there, or is not the file that was published.
         """
         path = folder / self.file
+        if not folder.is_dir():
+            raise UserError(f"{self.file} was looked for in {folder}, which is no folder; name one that holds it")
         if not path.is_file():
             raise UserError(f"{self.file} was looked for in {folder}, but it is not there; put it there")
         name, published = self.digest

@@ -133,13 +133,18 @@ def build_objectives(names: Iterable[str], context: ObjectiveContext) -> dict[st
     return {name: _build(find_objective(name), context) for name in names}
 
 
+def require(objective: str, needs: Iterable[str], offers: Offers) -> None:
+    """Check what an objective needs of the data; ``UserError`` says what is lacking and how to add it."""
+    for need in needs:
+        if need not in offers.has:
+            remedy = offers.remedies.get(need, offers.remedy) or f"it has {', '.join(offers.has)}"
+            raise UserError(f"{objective} needs {need}, which the data set {offers.data} does not have; {remedy}")
+
+
 def _build(spec: ObjectiveSpec, context: ObjectiveContext) -> Objective:
     offers = context.offers
     languages = (LANGUAGE_IDS,) if context.recipe is not None and "languages" in context.recipe.reads else ()
-    for need in (*spec.needs, *languages):
-        if need not in offers.has:
-            remedy = offers.remedies.get(need, offers.remedy) or f"it has {', '.join(offers.has)}"
-            raise UserError(f"{spec.name} needs {need}, which the data set {offers.data} does not have; {remedy}")
+    require(spec.name, (*spec.needs, *languages), offers)
     if context.recipe is not None and (lacking := [one for one in spec.streams if one not in context.recipe.reads]):
         raise UserError(f"{spec.name} needs a system that reads {lacking[0]}, which {context.recipe.name} does not")
     published = {} if context.recipe is None else context.recipe.objective_arguments.get(spec.name, {})

@@ -114,6 +114,10 @@ class PictureFolder:
         """
         return Images.of([self._normalised(self._picture(place)) for place in images.tolist()])
 
+    def files(self, images: IntArray) -> list[Path]:
+        """The files of pictures."""
+        return [self.folder / self.names[place] for place in images.tolist()]
+
     def _normalised(self, picture: NDArray[np.uint8]) -> Tensor:
         form = self.format.image_format
         values = torch.from_numpy(picture.astype(np.float32)) / 255

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -42,6 +43,9 @@ class PixelProvider(RegionProvider, Protocol):
 
     def images(self, images: IntArray) -> Images:
         """Pixels of the given images, in that order."""
+
+    def files(self, images: IntArray) -> Sequence[Path]:
+        """The files of the given images."""
 
 
 @dataclass(frozen=True, eq=False)

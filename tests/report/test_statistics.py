@@ -1,5 +1,7 @@
 """Intervals cover what they should, tests find effects and only effects."""
 
+from math import erfc
+
 import numpy as np
 import pytest
 
@@ -146,6 +148,27 @@ def test_the_signs_of_equal_gaps_follow_the_exact_distribution(monkeypatch):
     assert permutation(ours, theirs, range(4), np.random.default_rng(0), draws=20_000) == pytest.approx(0.5, abs=0.02)
     monkeypatch.setattr(statistics, "_BINOMIAL", 0)
     assert permutation(ours, theirs, range(4), np.random.default_rng(0), draws=20_000) == pytest.approx(0.5, abs=0.02)
+
+
+def test_many_groups_of_many_kinds_are_drawn_in_strata_and_vary_as_they_do():
+    """By the variance of a ratio of sums, and by that of random signs; the work does not grow with the groups."""
+    sizes = np.random.default_rng(0).integers(1, 6, 40_000)
+    sums = sizes * np.random.default_rng(1).beta(0.4, 0.3, len(sizes))
+    generator = Counting()
+    means = statistics._means(sums, sizes.astype(float), generator, 4_000)
+    assert generator.drawn == 4_000 * 256
+    mean = sums.sum() / sizes.sum()
+    assert means.mean() == pytest.approx(mean, abs=1e-4)
+    assert means.std() == pytest.approx(np.sqrt(((sums - mean * sizes) ** 2).sum()) / sizes.sum(), rel=0.04)
+
+    groups, generator = np.arange(40_000).repeat(sizes), Counting()
+    scores, others = (np.random.default_rng(seed).random(len(groups)) for seed in (2, 3))
+    moved = np.clip(scores + 0.001, 0, 1)
+    gaps = np.bincount(groups, moved - others)
+    z = abs(gaps.sum()) / np.sqrt((gaps**2).sum())
+    found = permutation(moved, others, groups, generator, draws=4_000)
+    assert generator.drawn == 4_000 * 256
+    assert found == pytest.approx(erfc(z / np.sqrt(2)), abs=0.03)
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,12 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "negatives shared by many triples and steps on their rows alone, for graphs of any size",
     )
     train.add_argument("--loss", default="", metavar="NAME", help="of pykeen (default: the usual one of the model)")
-    train.add_argument("--negatives", type=int, default=32, metavar="N", help="of a triple, with slcwa (default: 32)")
+    train.add_argument(
+        "--negatives", type=int, default=32, metavar="N", help="of a triple, with slcwa and shared (default: 32)"
+    )
+    train.add_argument(
+        "--block", type=int, default=4, metavar="N", help="triples that share their negatives, with shared (default: 4)"
+    )
     train.add_argument("--margin", type=float, default=6.0, help="of nssa and marginranking (default: 6)")
     train.add_argument("--seed", type=int, default=0, help="same seed, same vectors (default: 0)")
     train.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
@@ -92,6 +97,7 @@ def _train(options: argparse.Namespace) -> int:
         loop=options.loop,
         loss=options.loss,
         negatives=options.negatives,
+        block=options.block,
         margin=options.margin,
         seed=options.seed,
     )

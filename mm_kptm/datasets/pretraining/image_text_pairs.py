@@ -2,87 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from mm_kptm.batch import Inputs
 from mm_kptm.data.formats.captions import Described
 from mm_kptm.data.formats.jsonl import AskedImage, read_retrieval, read_vqa
-from mm_kptm.data.formats.vision.translated_captions import read_translated_captions
-from mm_kptm.data.packing import Packed, PackedTexts
-from mm_kptm.data.token_store import Tokenized
-from mm_kptm.data.tokenizers.protocol import Tokenizer
-from mm_kptm.datasets.pretraining.caption_texts import (
-    answer_classes,
-    tags_of_images,
-    texts_alone,
-    tokenized_captions,
-    usual_answer,
-)
-from mm_kptm.datasets.pretraining.multilingual_captions import SwitchedCaptions, caption_pairs, read_translations
+from mm_kptm.datasets.pretraining.image_text_inputs import ImageTextInputs
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import RegionFiles, check_mask_rate, fingerprints
-from mm_kptm.datasets.stored_regions import (
-    CLASSES,
-    DETECTED,
-    ImageStore,
-    detector_outputs,
-    provider_of,
-    region_sizes,
-)
+from mm_kptm.datasets.stored_regions import region_sizes
 from mm_kptm.errors import UserError
 from mm_kptm.io.collected import OneByOne
-from mm_kptm.io.text_lines import numbered_lines
 from mm_kptm.objectives.mixture import Mixture, MixtureBatch, Objective, Objectives
-from mm_kptm.objectives.spec import (
-    LANGUAGE_IDS,
-    REGION_FEATURES,
-    REGIONS,
-    TEXTS,
-    ObjectiveContext,
-    Offers,
-    build_objectives,
-)
-from mm_kptm.preprocessing.image_text import ImageTextLayout
-from mm_kptm.preprocessing.inputs import MARK, InputSource, RegionProvider
-from mm_kptm.preprocessing.text import TextEncoding
-from mm_kptm.preprocessing.tokenized_captions import ANSWER as OF_ANSWER
-from mm_kptm.preprocessing.tokenized_captions import (
-    IMAGE,
-    LANGUAGE,
-    WITHOUT_IMAGE,
-    ImageTextTokenizer,
-    TextsAboutImages,
-)
+from mm_kptm.objectives.spec import ObjectiveContext, build_objectives
+from mm_kptm.systems.labels import name_labels
+from mm_kptm.systems.system import System
 from mm_kptm.tasks.pretraining import ObjectiveSource, SourcesOfObjectives, heads_of
 from mm_kptm.train.protocol import Source
-from mm_kptm.vision.features.store import RegionStore
-from mm_kptm.vision.objectives.co_masking import TRANSLATED_CAPTIONS, VisualTranslationLanguageModeling
+from mm_kptm.vision.objectives.answer_pretraining import QuestionAnswering
 from mm_kptm.vision.objectives.image_text_contrast import IMAGES
-from mm_kptm.vision.objectives.lxmert import ANSWER, ANSWERS
-from mm_kptm.vision.objectives.masked_objects import DETECTED_OBJECTS
-from mm_kptm.vision.objectives.masked_regions import REGION_CLASSES
-from mm_kptm.vision.objectives.part_contrast import CAPTION_PAIRS, OBJECT_TAGS
 from mm_kptm.vision.objectives.random_pixel_sampling import RandomPixelSampling
-from mm_kptm.vision.objectives.region_words import REGION_NAMES
-
-REMEDIES = {
-    REGION_FEATURES: "pictures have none before the model reads them; give data.features, or leave the objective out",
-    LANGUAGE_IDS: "name the languages of the encoder, in the order of their ids, as data.languages",
-    REGION_CLASSES: f"give the folder of data.features a {CLASSES}.npy, the detector's distribution for every region",
-    DETECTED_OBJECTS: f"give the folder of data.features {', '.join(f'{name}.npy' for name in DETECTED)}",
-    REGION_NAMES: "name a file of the names of the detector's classes, one a line, as data.class_names",
-    TRANSLATED_CAPTIONS: "name captions and their translations, a JSON object a line, as data.translated",
-    CAPTION_PAIRS: "let data.caption_pairs be true, and give images of two captions or more",
-    OBJECT_TAGS: "let data.tags be true, and give the folder of data.features object_names.npy and names.json",
-    ANSWERS: "name questions and their answers, a JSON object a line, as data.questions",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +42,9 @@ class ImageTextPairs(RegionFiles):
     dev_translated: Path | None = None  #: the same for dev
     switch: Path | None = None  #: translations of words by language, into which words of captions are switched (M3P)
     switch_rate: float | None = None  #: share of the words that are switched; null: one word a caption
+    texts: Path | None = None  #: training texts without images, a sentence a line, a blank line between documents
+    dev_texts: Path | None = None  #: the same for dev
+    texts_length: int = 64  #: pieces of such a text, as in VL-BERT
     token_store: Path | None = None
     """A folder for the tokenized texts, built on first use, which all processes map; null: in memory of each."""
     num_objects: int = 1600  #: classes of the detector, without a background; Visual Genome's unless given
@@ -111,6 +56,8 @@ class ImageTextPairs(RegionFiles):
         super().__post_init__()
         if self.random_pixels is not None and self.random_pixels < 1:
             raise UserError(f"data.random_pixels is {self.random_pixels} but must be 1 or more, or null for all cells")
+        if self.texts_length < 1:
+            raise UserError(f"data.texts_length is {self.texts_length} but must be 1 piece or more")
         check_mask_rate(self.mask_rate)
         second = {"tags": self.tags, "questions": self.questions is not None, "switch": self.switch is not None}
         if self.caption_pairs and (other := next((name for name, there in second.items() if there), None)):
@@ -136,182 +83,16 @@ class ImageTextPairs(RegionFiles):
     @property
     def fingerprints(self) -> dict[str, str]:
         """Fingerprint of the data and the settings that affect them."""
-        parts = ("questions", "dev_questions", "class_names", "translated", "dev_translated", "switch")
-        asked = {part: getattr(self, part) for part in parts}
+        parts = ("questions", "dev_questions", "class_names", "translated", "dev_translated", "switch", "texts")
+        asked = {part: getattr(self, part) for part in (*parts, "dev_texts")}
         named = {name: path for name, path in asked.items() if path is not None}
         return {**super().fingerprints, **fingerprints(named)}
-
-
-@dataclass(frozen=True, eq=False)
-class _Pairs:
-    """Files of the settings, each read on first use."""
-
-    data: ImageTextPairs
-    tokenizer: Tokenizer
-    request: DataRequest
-    skipped: dict[str, int] = field(default_factory=dict)  #: images that the store lacks, by split
-
-    @cached_property
-    def store(self) -> ImageStore:
-        """The images by name, with what a detector said of them where that is stored."""
-        return self.data.store(self.request)
-
-    @cached_property
-    def detections(self) -> Mapping[str, NDArray[np.generic]]:
-        """What a detector said of every region, by column; nothing of pictures."""
-        found = detector_outputs(self.store)
-        return {} if found is None else found.columns
-
-    @cached_property
-    def provider(self) -> RegionProvider:
-        """The regions of a batch, or its pictures."""
-        return provider_of(self.store, detections=True)
-
-    @cached_property
-    def answers(self) -> tuple[str, ...]:
-        """The usual answers of the training questions, in alphabetical order."""
-        asked = () if self.data.questions is None else self.data.read_questions(self.data.questions)
-        found = sorted({usual_answer(one.answers) for one in asked if one.answers})
-        if len(found) < 2:
-            raise UserError(
-                f"{self.data.questions} has {len(found)} different answers; there must be two at least to choose from"
-            )
-        return tuple(found)
-
-    @property
-    def offers(self) -> Offers:
-        """What these files offer to objectives."""
-        has: dict[str, Callable[[], object] | None] = {TEXTS: None, REGIONS: None}
-        if isinstance(self.store, RegionStore):
-            has[REGION_FEATURES] = None
-        if self.data.languages:
-            has[LANGUAGE_IDS] = None
-        columns = self.detections
-        if CLASSES in columns:
-            has[REGION_CLASSES] = lambda: int(columns[CLASSES].shape[1])
-        if self.data.class_names is not None:
-            has[REGION_NAMES] = self._names
-        if all(name in columns for name in DETECTED):
-            has[DETECTED_OBJECTS] = self._detected
-        if self.data.tags:
-            has[OBJECT_TAGS] = None
-        if self.data.caption_pairs:
-            has[CAPTION_PAIRS] = None
-        if self.data.questions is not None:
-            has[ANSWERS] = lambda: self.answers
-        if self.data.translated is not None:
-            has[TRANSLATED_CAPTIONS] = None
-        return Offers(self.data.name, has, REMEDIES)
-
-    def source(self, split: str) -> Source[Inputs]:
-        """Every caption, and behind them every question, with its image.
-
-        Raises:
-            UserError: a file cannot be read, or the store lacks an image.
-        """
-        found = self._tokenized(split)
-        of_texts = {"languages": found.of_sequences[LANGUAGE]} if self.data.languages else {}
-        if self.data.questions is not None:
-            of_texts[f"{MARK}{ANSWER}"] = found.of_sequences[OF_ANSWER]
-        texts = PackedTexts(found.rows.offsets, found.rows.columns, of_texts)
-        about = cast(NDArray[np.integer], found.of_sequences[IMAGE])
-        shown = InputSource(texts, self.provider, about)
-        if self.data.switch is None or split != "train":
-            return shown
-        return SwitchedCaptions(
-            shown,
-            texts_alone(self._read(split), self._files(split), folder=self._folder(f"{split}-texts")),
-            self.tokenizer,
-            self.data.max_length,
-            read_translations(self.data.switch),
-            word_rate=self.data.switch_rate,
-        )
-
-    def translated(self, split: str) -> InputSource:
-        """Captions beside their translations, with their images.
-
-        Raises:
-            UserError: the split has none, a file cannot be read, or the store lacks an image.
-        """
-        path = {"train": self.data.translated, "dev": self.data.dev_translated}.get(split)
-        if path is None:
-            raise UserError(
-                f"{self.data.name} has no translated captions of {split}; name some as data.dev_translated, or leave "
-                f"{VisualTranslationLanguageModeling.name} out"
-            )
-        examples = read_translated_captions(path)
-        encoding = TextEncoding(self.tokenizer, self.data.max_length, self.data.languages)
-        places = self.store.places_of(one.image for one in examples)
-        return caption_pairs(examples, encoding, lambda texts: InputSource(texts.texts, self.provider, places))
-
-    def _tokenized(self, split: str) -> Tokenized:
-        """The texts of a split, out of the token store of the data if they have one.
-
-        Raises:
-            UserError: all images are missing where missing ones are left out.
-        """
-        data, items = self.data, self._read(split)
-        layout = ImageTextLayout(self.tokenizer.specials, self.request.recipe.text)
-        tokenize = ImageTextTokenizer(self.tokenizer, layout, data.max_length, data.languages, self._tags)
-        found = tokenized_captions(data, items, tokenize, self._files(split), folder=self._folder(split))
-        self.skipped[split] = found.dropped.get(WITHOUT_IMAGE, 0)
-        if not len(found.rows) and data.caption_pairs:
-            raise UserError("data.caption_pairs needs images of two captions or more, but every image has one")
-        if not len(found.rows) and self.skipped[split]:
-            names = next(iter(items.described())).names
-            raise UserError(
-                f"{self.store.folder} has regions of none of the {self.skipped[split]} images of {data.files[split]}; "
-                f"they are looked for by names such as {', '.join(names[:2])}"
-            )
-        return found
-
-    def _files(self, split: str) -> dict[str, Path]:
-        """The files of the texts of a split."""
-        asked = {"training questions": self.data.questions}  # answers are numbered by them
-        if split == "dev":
-            asked["questions"] = self.data.dev_questions
-        return {"captions": self.data.files[split], **{name: path for name, path in asked.items() if path is not None}}
-
-    def _folder(self, name: str) -> Path | None:
-        return None if self.data.token_store is None else self.data.token_store / name
-
-    def _read(self, split: str) -> TextsAboutImages:
-        """The texts of a split before they are tokenized."""
-        path = {"train": self.data.questions, "dev": self.data.dev_questions}.get(split)
-        described = self.data.captions(split)
-        if path is None:
-            return TextsAboutImages(described, self.store, self.data.skips_missing, pairs=self.data.caption_pairs)
-        asked = partial(self.data.read_questions, path)
-        answers = answer_classes(asked(), self.answers)
-        return TextsAboutImages(described, self.store, self.data.skips_missing, asked, answers)
-
-    @cached_property
-    def _tags(self) -> Packed | None:
-        """The names of the objects of every image; None where they are not asked for."""
-        return tags_of_images(self.store, self.tokenizer) if self.data.tags else None
-
-    def _names(self) -> list[tuple[int, ...]]:
-        """The tokens of the name of every class of the detector."""
-        lines = numbered_lines(self.data.class_names) if self.data.class_names is not None else ()
-        return [self.tokenizer.encode(name.strip()).ids for _, name in lines]
-
-    def _detected(self) -> dict[str, int]:
-        """The sizes of a head that names objects and attributes."""
-        sizes = {"num_objects": self.data.num_objects, "num_attributes": self.data.num_attributes}
-        for (size, count), column in zip(sizes.items(), DETECTED[::2], strict=True):
-            ids = self.detections[column]
-            if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < count:
-                raise UserError(
-                    f"{column}.npy holds numbers from {int(ids.min())} to {int(ids.max())}, but data.{size} is "
-                    f"{count}; they count from 0, without a background"
-                )
-        return sizes
 
 
 def pretraining(data: ImageTextPairs, request: DataRequest) -> PreparedData:
     """Captions with their images, in the order of the file."""
     tokenizer = data.tokenizer()
-    pairs = _Pairs(data, tokenizer, request)
+    pairs = ImageTextInputs(data, tokenizer, request)
     offers = pairs.offers
     if "regions" in request.recipe.reads:
         offers = replace(offers, has={**offers.has, IMAGES: None})
@@ -330,15 +111,21 @@ def pretraining(data: ImageTextPairs, request: DataRequest) -> PreparedData:
         objectives = {name: RandomPixelSampling(one, count=count) for name, one in plain.items()}
 
     def source(split: str) -> Source[MixtureBatch]:
-        if VisualTranslationLanguageModeling.name not in objectives:
-            return ObjectiveSource(pairs.source(split), Objectives(objectives))
         captions = pairs.source(split)
-        inputs = dict.fromkeys(objectives, captions) | {VisualTranslationLanguageModeling.name: pairs.translated(split)}
+        own = {name: read for name, read in pairs.own_inputs.items() if name in objectives}
+        if not own:
+            return ObjectiveSource(captions, Objectives(objectives))
+        inputs = dict.fromkeys(objectives, captions) | {name: read(split) for name, read in own.items()}
         return SourcesOfObjectives(inputs, objectives)
+
+    def model(system: System) -> Mixture:
+        if QuestionAnswering.name in system.heads and data.questions is not None:
+            name_labels(system, {QuestionAnswering.name: pairs.answers})  # a task may start from them
+        return Mixture(system, objectives, request.objectives)
 
     return PreparedData(
         sources={split: partial(source, split) for split in data.files},
-        model=lambda system: Mixture(system, objectives, request.objectives),
+        model=model,
         sizes={"vocab_size": len(tokenizer), **region_sizes(pairs.store)},
         heads=heads_of(plain),
         fingerprints=data.fingerprints,

@@ -21,7 +21,9 @@ class Geometry(Protocol):
     """Score of a model by a query: the vector that the true answer is near to, or has a large product with."""
 
     width: int  #: real values of a dim
-    penalty: float  #: of the lengths of the vectors of a triple and of its negatives, as pykeen regularises the model
+    #: Weights of the lengths of what a triple and its negatives read, as pykeen regularises the model.
+    entity_penalty: float
+    relation_penalty: float
 
     def draw_entities(self, rows: Tensor, generator: torch.Generator) -> None:
         """Fill rows with vectors of entities to start from, as pykeen does."""
@@ -62,7 +64,7 @@ class _Uniform:
 class _Distance(_Uniform):
     """Scores that are negative distances."""
 
-    norm, penalty = 2.0, 0.0
+    norm, entity_penalty, relation_penalty = 2.0, 0.0, 0.0
 
     def score(self, queries: Tensor, answers: Tensor) -> Tensor:
         return -torch.linalg.vector_norm(queries - answers, ord=self.norm, dim=-1)
@@ -132,9 +134,16 @@ class RotatEGeometry(_Distance):
 
 
 class DistMultGeometry(_Product, _Uniform):
-    """DistMult."""
+    """DistMult, with vectors of entities on the unit sphere and those of relations regularised (Yang et al. 2015)."""
 
-    width, penalty = 1, 0.0
+    width, entity_penalty, relation_penalty = 1, 0.0, 0.1
+
+    def draw_relations(self, rows: Tensor, generator: torch.Generator) -> None:
+        rows.normal_(generator=generator)
+        rows.copy_(F.normalize(rows))
+
+    def constrain_entities(self, rows: Tensor) -> Tensor:
+        return F.normalize(rows)
 
     def tail_query(self, heads: Tensor, relations: Tensor) -> Tensor:
         return heads * relations
@@ -146,7 +155,7 @@ class DistMultGeometry(_Product, _Uniform):
 class ComplExGeometry(_Product):
     """ComplEx; starts from a standard normal distribution as its released code and pykeen."""
 
-    width, penalty = 2, 0.01
+    width, entity_penalty, relation_penalty = 2, 0.01, 0.01
 
     def draw_entities(self, rows: Tensor, generator: torch.Generator) -> None:
         rows.normal_(generator=generator)

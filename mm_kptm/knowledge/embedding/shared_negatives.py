@@ -1,12 +1,14 @@
 r"""Training of embeddings that touches only the rows of a batch: for graphs of millions of entities.
 
-A batch is cut into blocks whose triples share their negatives, so that the vectors of K entities serve many triples
+A batch is cut into blocks whose triples share their negatives, so that the vectors of K entities serve several triples
 (Zheng et al. 2020, DGL-KE, section 3.3), and scores against them are one product of matrices or one table of distances.
+The larger the block, the fewer rows are read, and the noisier is the gradient of a batch, which has fewer negatives.
 Only rows that a batch names are read, differentiated and updated: Adam with moments by row, or row-wise Adagrad, one
 number a row (Duchi et al. 2011; the sum of the mean squared gradients of a row). A step takes as long for a thousand
 entities as for a hundred million.
 
-Heads and tails are corrupted in turns, a batch each. A head of TransE and RotatE is scored as a tail is, as
+Of half the triples of a batch the head is corrupted, of the others the tail, as pykeen does it (DGL-KE takes batches in
+turns). A head of TransE and RotatE is scored as a tail is, as
 :math:`\|h + r - t\| = \|(t - r) - h\|` and :math:`\|h r - t\| = \|\bar r t - h\|` for rotations.
 
 Shapes: B triples of a batch in G blocks, K negatives of a block, U distinct rows, D real values of a vector.
@@ -47,7 +49,8 @@ class SharedNegatives:
         epochs: passes over the triples.
         lr: learning rate.
         optimizer: one of :data:`OPTIMIZERS`.
-        loss: ``nssa`` (Sun et al. 2019, eq. 5) or ``softplus``.
+        loss: ``nssa`` (Sun et al. 2019, eq. 5), ``softplus`` (logistic) or ``crossentropy`` (softmax over answer and
+            negatives).
         margin: of ``nssa``.
         temperature: of the weights of the negatives in ``nssa``.
         seed: of the vectors, the order of the triples and the negatives.
@@ -140,8 +143,7 @@ class SharedNegativesTraining:
         """One pass over the triples; the mean loss."""
         order = torch.randperm(len(self._triples), generator=self._generator)
         losses = [
-            self.step(self._triples[rows].long().to(self.device), corrupt_tails=number % 2 == 0)
-            for number, rows in enumerate(order.split(self.settings.batch_size))
+            self.step(self._triples[rows].long().to(self.device)) for rows in order.split(self.settings.batch_size)
         ]
         mean = float(torch.stack(losses).mean())
         if not math.isfinite(mean):
@@ -151,9 +153,10 @@ class SharedNegativesTraining:
             )
         return mean
 
-    def step(self, triples: Tensor, *, corrupt_tails: bool) -> Tensor:
+    def step(self, triples: Tensor) -> Tensor:
         """Update the rows of a batch of triples, [B, 3], and of its negatives; the mean loss."""
         count = len(triples)
+        corrupted_heads = (count + int(torch.randint(2, (), generator=self._generator))) // 2  # of one triple: either
         blocks = -(-count // self.settings.block)
         drawn = torch.randint(len(self.entities), (blocks * self.settings.negatives,), generator=self._generator).to(
             self.device
@@ -164,7 +167,7 @@ class SharedNegativesTraining:
         relations = self.relations.index_select(0, kinds).requires_grad_()
         heads, tails, negatives = places.split([count, count, len(drawn)])
         batch = torch.stack([heads, of_kind, tails], dim=1)
-        loss = self._loss(entities, relations, batch, negatives.unflatten(0, (blocks, -1)), corrupt_tails=corrupt_tails)
+        loss = self._loss(entities, relations, batch, negatives.unflatten(0, (blocks, -1)), corrupted_heads)
         gradients = torch.autograd.grad(loss, (entities, relations))
         summed = _summed([*gradients, loss.detach()[None]])
         if self._tables.writes:
@@ -174,7 +177,7 @@ class SharedNegativesTraining:
         return summed[2].squeeze(0)
 
     def _loss(
-        self, entities: Tensor, relations: Tensor, batch: Tensor, negatives: Tensor, *, corrupt_tails: bool
+        self, entities: Tensor, relations: Tensor, batch: Tensor, negatives: Tensor, corrupted_heads: int
     ) -> Tensor:
         """The part of the mean loss of a batch that is of the blocks of this process.
 
@@ -183,7 +186,7 @@ class SharedNegativesTraining:
             relations: those of its relations.
             batch: rows of head, relation and tail among these, [B, 3].
             negatives: rows of the negatives of every block, [G, K].
-            corrupt_tails: whether tails are exchanged for negatives, or heads.
+            corrupted_heads: so many triples, the first, have their head exchanged for negatives, the others their tail.
         """
         geometry, settings, count, blocks = self._geometry, self.settings, len(batch), len(negatives)
         process, processes = rank_and_world_size()
@@ -192,25 +195,26 @@ class SharedNegativesTraining:
         mine, drawn = batch[first * size : end * size], negatives[first:end]
         if not len(mine):
             return (entities.sum() + relations.sum()) * 0.0
-        heads, tails = entities.index_select(0, mine[:, 0]), entities.index_select(0, mine[:, 2])
+        asked = min(max(corrupted_heads - first * size, 0), len(mine))  # of these the head
+        true = torch.cat([mine[:asked, 0], mine[asked:, 2]])
+        kept, answers = (entities.index_select(0, of) for of in (torch.cat([mine[:asked, 2], mine[asked:, 0]]), true))
         steps, false = relations.index_select(0, mine[:, 1]), entities.index_select(0, drawn.flatten())
-        if corrupt_tails:
-            queries, answers, kept = geometry.tail_query(heads, steps), tails, heads
-        else:
-            queries, answers, kept = geometry.head_query(steps, tails), heads, tails
+        queries = torch.cat(
+            [geometry.head_query(steps[:asked], kept[:asked]), geometry.tail_query(kept[asked:], steps[asked:])]
+        )
         padding = (0, 0, 0, len(drawn) * size - len(mine))
         scores = geometry.scores(F.pad(queries, padding).unflatten(0, (-1, size)), false.unflatten(0, (len(drawn), -1)))
         # an answer that is drawn as a negative is none
-        true_rows = F.pad(mine[:, 2 if corrupt_tails else 0], padding[2:]).unflatten(0, (-1, size))
-        scores = scores.masked_fill(true_rows[:, :, None] == drawn[:, None], NO_SCORE)
+        true = F.pad(true, padding[2:]).unflatten(0, (-1, size))
+        scores = scores.masked_fill(true[:, :, None] == drawn[:, None], NO_SCORE)
         losses = _LOSSES[settings.loss](geometry.score(queries, answers), scores.flatten(0, 1)[: len(mine)], settings)
         loss = losses.sum() / count
-        if geometry.penalty:
-            of_triples = torch.cat([kept, kept, steps, steps, answers])
-            loss = loss + geometry.penalty * (
-                _lengths(of_triples, geometry.width).sum() / count
-                + _lengths(false, geometry.width).sum() / negatives.numel()
-            )
+        if geometry.entity_penalty:
+            of_triples = _lengths(torch.cat([kept, kept, answers]), geometry.width).sum() / count
+            of_negatives = _lengths(false, geometry.width).sum() / negatives.numel()
+            loss = loss + geometry.entity_penalty * (of_triples + of_negatives)
+        if geometry.relation_penalty:  # a triple and its negatives have the same relation
+            loss = loss + geometry.relation_penalty * 2 * _lengths(steps, geometry.width).sum() / count
         return loss
 
     @torch.no_grad()
@@ -245,8 +249,14 @@ def _softplus(true: Tensor, false: Tensor, _: SharedNegatives) -> Tensor:
     return (F.softplus(-true) + F.softplus(false).sum(-1)) / (1 + false.shape[-1])
 
 
+def _crossentropy(true: Tensor, false: Tensor, _: SharedNegatives) -> Tensor:
+    return torch.cat([true[:, None], false], dim=-1).logsumexp(-1) - true
+
+
 #: Loss of every triple, [B], by the scores of its answer [B] and of its negatives [B, K].
-_LOSSES: Mapping[str, Callable[[Tensor, Tensor, SharedNegatives], Tensor]] = {"nssa": _nssa, "softplus": _softplus}
+_LOSSES: Mapping[str, Callable[[Tensor, Tensor, SharedNegatives], Tensor]] = {
+    "nssa": _nssa, "softplus": _softplus, "crossentropy": _crossentropy,
+}  # fmt: skip
 
 
 def _lengths(rows: Tensor, width: int) -> Tensor:

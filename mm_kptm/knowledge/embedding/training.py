@@ -40,7 +40,7 @@ USUAL = {
 }
 SHARED = "shared"  #: the loop of :mod:`mm_kptm.knowledge.embedding.shared_negatives`
 LOOPS = ("slcwa", "lcwa", SHARED)
-_SHARED_LOSS = {"distmult": "softplus", "complex": "softplus"}  # the others: nssa
+_SHARED_LOSS = {"distmult": "crossentropy", "complex": "softplus"}  # the others: nssa
 _NEED_MORE = ("compgcn", "nodepiece", "inductivenodepiece")  # they need inverse triples, or a second graph
 
 
@@ -60,13 +60,14 @@ class EmbeddingSettings:
     optimizer: str = "adam"  #: adam; with the loop shared also adagrad, which keeps one number a row
     loop: str = ""  #: slcwa, lcwa, or shared for graphs of any size; the model's usual one when empty
     loss: str = ""  #: pykeen's name; the model's usual one when empty
-    negatives: int = 32  #: per triple, for slcwa; of as many triples together, for shared
+    negatives: int = 32  #: per triple, for slcwa; per block, for shared
+    block: int = 4  #: triples that share their negatives, for shared
     margin: float = 6.0  #: of the losses nssa and marginranking
     temperature: float = 1.0  #: of the negatives' weights in nssa
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for key in ("dim", "epochs", "batch_size", "negatives"):
+        for key in ("dim", "epochs", "batch_size", "negatives", "block"):
             if getattr(self, key) < 1:
                 raise UserError(f"{key} is {getattr(self, key)} but must be at least 1")
         for key in ("lr", "temperature"):
@@ -87,12 +88,12 @@ class EmbeddingSettings:
 
     @property
     def with_shared_negatives(self) -> SharedNegatives:
-        """The same settings for the loop ``shared``; a block has as many triples as negatives."""
+        """The same settings for the loop ``shared``."""
         return SharedNegatives(
             model=self.name,
             dim=self.dim,
             batch_size=self.batch_size,
-            block=self.negatives,
+            block=self.block,
             negatives=self.negatives,
             epochs=self.epochs,
             lr=self.lr,

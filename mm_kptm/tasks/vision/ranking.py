@@ -22,7 +22,7 @@ from mm_kptm.preprocessing.inputs import IntArray, tokens
 from mm_kptm.tasks.example import Example, Row, prediction
 from mm_kptm.tasks.scores import finite_scores
 from mm_kptm.tasks.vision.first_stage import DualScorer
-from mm_kptm.tasks.vision.score_matrix import ScoreMatrix, weights_key
+from mm_kptm.tasks.vision.score_matrix import ScoreMatrix, images_key, weights_key
 
 if TYPE_CHECKING:
     from mm_kptm.tasks.vision.retrieval import Captioned, CaptionSource, Retrieval
@@ -172,7 +172,10 @@ class Ranking:
         texts = self.source.shown.texts.columns["ids"].tolist()
         tags = self.source.shown.tags
         names = [] if tags is None else map(str, tags.columns["ids"].tolist())
-        return weights_key(self.task, (one.id for one in said), (one.image for one in said), map(str, texts), names)
+        pictures = self.source.shown.pictures
+        shown = [] if pictures is None else [images_key(pictures, self.source.images)]
+        ids, about = (one.id for one in said), (one.image for one in said)
+        return weights_key(self.task, ids, about, map(str, texts), names, shown)
 
     def pairs(self, texts: IntArray, images: IntArray) -> Tensor:
         """Scores of pairs in the given order; they are computed in order of length."""

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from mm_kptm.errors import UserError
 from mm_kptm.io.atomic import write_json
 from mm_kptm.io.records import Record, read_json
+from mm_kptm.preprocessing.inputs import IntArray, PixelProvider, RegionProvider
 
 
 class ScoreMatrix:
@@ -94,6 +95,20 @@ def weights_key(module: nn.Module, *parts: Iterable[str]) -> str:
     for part in parts:
         digest.update("\n".join(part).encode())
         digest.update(b"\0")
+    return digest.hexdigest()
+
+
+def images_key(pictures: RegionProvider, images: IntArray) -> str:
+    """A digest of what images show: their regions, and the files of pictures."""
+    digest = hashlib.sha256()
+    for place in range(len(images)):
+        image = images[place : place + 1]
+        regions = pictures.regions(image)
+        digest.update(str(regions.layout.total).encode())
+        for value in (regions.features, regions.boxes):
+            digest.update(_bytes(value).tobytes())
+        for file in pictures.files(image) if isinstance(pictures, PixelProvider) else ():
+            digest.update(file.read_bytes())
     return digest.hexdigest()
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -17,11 +17,13 @@ from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows, Regions, Sequenc
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.pairs import ImageTextMatching
 from mm_kptm.objectives.rows import mean, mean_of_each
-from mm_kptm.objectives.spec import REGIONS, TEXTS, ObjectiveContext, ObjectiveSpec
+from mm_kptm.objectives.spec import REGION_FEATURES, REGIONS, TEXTS, ObjectiveContext, ObjectiveSpec, require
 from mm_kptm.objectives.tokens import Bernoulli, MaskedTokens, Masking, MaskingPolicy, TokenMasker
+from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.system import System
 from mm_kptm.vision.modules.two_stream.region_embeddings import overlaps_of_images
 from mm_kptm.vision.modules.two_stream.region_heads import MaskedRegionHead
+from mm_kptm.vision.objectives.masked_objects import DETECTED_OBJECTS
 from mm_kptm.vision.objectives.masked_regions import REGION_CLASSES
 from mm_kptm.vision.objectives.region_targets import TARGETS, RegionTruths, drawn_negatives
 
@@ -96,7 +98,7 @@ class VilbertPretraining:
         num_negatives: negatives of the target contrast; 128 in VOLTA.
 
     Raises:
-        UserError: there is no such target.
+        UserError: there is no such target, the rate is no probability, or the number of negatives is not 1 or more.
     """
 
     name = "vilbert-pretraining"
@@ -112,13 +114,19 @@ class VilbertPretraining:
         ask_mismatched: bool = False,
         num_negatives: int = 255,
     ) -> None:
-        self.head_sizes: dict[str, dict[str, int]] = {}
+        self.head_sizes: dict[str, dict[str, Any]] = {}
         self.masking = masking
         self.regions = VilbertRegionMasking() if regions is None else regions
         self.targets = {"distributions": 1.0} if targets is None else dict(targets)
         for target in self.targets:
             if target not in TARGETS:
                 raise UserError(f"nothing called {target!r} is predicted of regions; there are {', '.join(TARGETS)}")
+        if isinstance(num_negatives, bool) or not isinstance(num_negatives, int) or num_negatives < 1:
+            raise UserError(f"num_negatives of {self.name} is {num_negatives!r} but must be 1 or more")
+        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate <= 1:
+            raise UserError(f"rate of {self.name} is {rate!r} but must be a share of the pairs, from 0 to 1")
+        if not isinstance(ask_mismatched, bool):
+            raise UserError(f"ask_mismatched of {self.name} is {ask_mismatched!r} but must be true or false")
         self.matching = ImageTextMatching(rate=rate)
         self.rate = rate
         self.ask_mismatched = ask_mismatched
@@ -208,17 +216,75 @@ def region_losses(scores: Tensor, layout: SequenceLayout, targets: Tensor) -> Te
     return each.new_zeros(len(layout)).index_add(0, layout.sequence_ids(each.device), each)
 
 
+def weighted_targets(text: str) -> dict[str, float]:
+    """Targets of masked regions and their weights, as experiment files write them.
+
+    >>> weighted_targets("distributions features=0.5")
+    {'distributions': 1.0, 'features': 0.5}
+
+    Raises:
+        UserError: no target is named, one is there twice, or a weight is no number above 0.
+    """
+    found: dict[str, float] = {}
+    for one in text.replace(",", " ").split():
+        name, given, weight = one.partition("=")
+        try:
+            value = float(weight) if given else 1.0
+        except ValueError:
+            value = 0.0
+        if name in found or not 0 < value < float("inf"):
+            raise UserError(
+                f"targets of {VilbertPretraining.name} are {text!r}, but must be names, each once, with a weight above "
+                "0 where it is not 1, such as 'distributions features=0.5'"
+            )
+        found[name] = value
+    if not found:
+        raise UserError(f"targets of {VilbertPretraining.name} name nothing; there are {', '.join(TARGETS)}")
+    return found
+
+
 def _vilbert(context: ObjectiveContext) -> VilbertPretraining:
-    specials, policy = context.specials, Bernoulli(context.mask_rate)
-    masking = Masking(specials.mask, (0, context.vocab_size), specials.never_masked, policy=policy)
-    objective = VilbertPretraining(masking, **context.arguments)
-    objective.head_sizes = {"masked-regions": {"num_classes": context.offered(REGION_CLASSES)}}
+    asked = dict(context.arguments)
+    targets = weighted_targets(str(asked.pop("targets", "distributions")))
+    objective = VilbertPretraining(Masking.of(context), targets=targets, **asked)
+    sizes: dict[str, Any] = {}
+    for need, of in TARGET_NEEDS.items():
+        if of & targets.keys():
+            require(objective.name, [need], context.offers)
+    if TARGET_NEEDS[REGION_CLASSES] & targets.keys():
+        sizes["num_classes"] = context.offered(REGION_CLASSES)
+    if TARGET_NEEDS[DETECTED_OBJECTS] & targets.keys():
+        sizes |= context.offered(DETECTED_OBJECTS)
+    objective.head_sizes = {"masked-regions": {**sizes, **_of_head(targets, context.recipe)}}
     return objective
 
+
+def _of_head(targets: Mapping[str, float], recipe: Recipe | None) -> dict[str, str]:
+    """The targets as an argument of the head: one in ViLBERT, several in VOLTA; none where they are the usual one."""
+    if list(targets) == ["distributions"]:
+        return {}
+    if recipe is None or recipe.family != "vilbert":
+        return {"targets": " ".join(targets)}
+    published = list(TARGETS)[:3]
+    if len(targets) > 1 or not targets.keys() <= set(published):
+        raise UserError(
+            f"{recipe.name} predicts one of {', '.join(published)} of masked regions, as published, not "
+            f"{', '.join(targets)}; VOLTA's models predict several"
+        )
+    return {"target": next(iter(targets))}
+
+
+#: What targets need of the data.
+TARGET_NEEDS: dict[str, frozenset[str]] = {
+    REGION_CLASSES: frozenset({"distributions", "classes"}),
+    DETECTED_OBJECTS: frozenset({"objects", "attributes"}),
+    REGION_FEATURES: frozenset({"features", "contrast", "smooth-features"}),
+}
 
 VILBERT_PRETRAINING = ObjectiveSpec(
     VilbertPretraining.name,
     "Lu et al. 2019, ViLBERT, NeurIPS, section 2.3",
     _vilbert,
-    needs=(TEXTS, REGIONS, REGION_CLASSES),
+    needs=(TEXTS, REGIONS),
+    arguments=("targets", "rate", "ask_mismatched", "num_negatives"),
 )

@@ -21,6 +21,8 @@ from mm_kptm.objectives.tokens import Bernoulli, MaskedTokens, Masking, MaskingP
 from mm_kptm.systems.system import System
 from mm_kptm.vision.objectives.masked_regions import REGION_CLASSES
 
+TEXTS_WITHOUT_IMAGES = "texts without images"
+
 #: From losses [P], the example of each [P] and the number of examples to a scalar.
 Reduction = Callable[[Tensor, Tensor, int], Tensor]
 
@@ -205,27 +207,58 @@ class VlBertPretraining:
         return total + losses.get(ImageTextMatching.name, torch.zeros_like(total))
 
 
+class VlBertTexts(VlBertPretraining):
+    """VL-BERT's objective on texts without images, which it is trained on in every step beside captions.
+
+    The published loss is the sum of both (Su et al. 2020, section 3.3, released code).
+    """
+
+    name = "vl-bert-texts"
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The head of masked tokens alone."""
+        return ("masked-tokens",)
+
+    def prepare(self, inputs: Inputs, generator: torch.Generator) -> VlBertBatch:
+        """Mask tokens.
+
+        Raises:
+            UserError: the texts have images.
+        """
+        if inputs.regions is not None:
+            raise UserError(f"{self.name} reads texts without images, but the inputs have regions")
+        return super().prepare(inputs, generator)
+
+
 #: Reductions by their names in experiment files.
 REDUCTIONS: dict[str, Reduction] = {"predictions": mean_over_predictions, "examples": mean_over_examples}
 
 
 def _vl_bert(context: ObjectiveContext) -> VlBertPretraining:
-    specials, asked = context.specials, context.arguments
-    if (over := asked.get("mean_over", "predictions")) not in REDUCTIONS:
-        raise UserError(
-            f"mean_over of {VlBertPretraining.name} is {over!r}, but losses are averaged over {' or '.join(REDUCTIONS)}"
-        )
-    masking = Masking(
-        specials.mask, (0, context.vocab_size), specials.never_masked, policy=Bernoulli(context.mask_rate)
-    )
+    asked = context.arguments
     objective = VlBertPretraining(
-        WholeWordMasking.of(masking, context.vocabulary),
+        _whole_words(context),
         VlBertRegionMasking(spares_first=bool(asked.get("spares_first", False))),
         matching=ImageTextMatching() if asked.get("matching") else None,
-        reduction=REDUCTIONS[over],
+        reduction=_reduction(VlBertPretraining.name, context),
     )
     objective.head_sizes = {"masked-region-classes": {"num_classes": context.offered(REGION_CLASSES)}}
     return objective
+
+
+def _vl_bert_texts(context: ObjectiveContext) -> VlBertTexts:
+    return VlBertTexts(_whole_words(context), reduction=_reduction(VlBertTexts.name, context))
+
+
+def _whole_words(context: ObjectiveContext) -> TokenMasker:
+    return WholeWordMasking.of(Masking.of(context), context.vocabulary)
+
+
+def _reduction(name: str, context: ObjectiveContext) -> Reduction:
+    if (over := context.arguments.get("mean_over", "predictions")) not in REDUCTIONS:
+        raise UserError(f"mean_over of {name} is {over!r}, but losses are averaged over {' or '.join(REDUCTIONS)}")
+    return REDUCTIONS[over]
 
 
 VL_BERT_PRETRAINING = ObjectiveSpec(
@@ -234,4 +267,11 @@ VL_BERT_PRETRAINING = ObjectiveSpec(
     _vl_bert,
     needs=(TEXTS, REGIONS, REGION_CLASSES),
     arguments=("matching", "mean_over", "spares_first"),
+)
+VL_BERT_TEXTS = ObjectiveSpec(
+    VlBertTexts.name,
+    "Su et al. 2020, VL-BERT, ICLR, section 3.3",
+    _vl_bert_texts,
+    needs=(TEXTS_WITHOUT_IMAGES,),
+    arguments=("mean_over",),
 )

@@ -196,6 +196,7 @@ def _recipe(embedding: str, schedule: str, *, of: str, **sizes: Any) -> Recipe:
         reads=frozenset({"text", "regions"}),
         heads=HEADS,
         objectives=("vilbert-pretraining",),
+        objective_arguments={"vilbert-pretraining": {"num_negatives": 128}},
         pretraining_heads=("masked-tokens", "image-text-matching", "masked-regions"),
         task_losses={"grounding": "overlap", "retrieval": "choice"},
         weights=weights_of(embedding),

@@ -280,6 +280,112 @@ def test_vl_bert_may_match_pairs_and_average_over_examples(data: ImageTextPairs)
         asked(mean_over="words")
 
 
+def test_vl_bert_reads_texts_without_images_beside_captions(data: ImageTextPairs, tmp_path: Path) -> None:
+    """The released step adds the losses of a batch of captions and of a batch of text alone."""
+    (tmp_path / "texts.txt").write_text("one dog\na two\ndog\n\ntwo\n")
+    both = ("vl-bert-pretraining", "vl-bert-texts")
+    alone = replace(data, questions=None, texts=tmp_path / "texts.txt", texts_length=4)
+    made = built(alone, *both, recipe="vl-bert-base")
+    batch = made.training.batch([0, 1, 2], seeded(0))
+    texts = batch.by_name["vl-bert-texts"].inputs
+    assert texts.regions is None and texts.text.layout.lengths == (4, 1, 1)
+    said = batch.by_name["vl-bert-texts"]
+    ids = texts.text.ids.clone()
+    ids[said.rows] = said.labels
+    assert ids.tolist() == [5, 8, 7, 6, 8, 6], "sentences in a row, without [CLS] and [SEP]; documents stay apart"
+    assert batch.by_name["vl-bert-pretraining"].inputs.regions is not None
+    made.model.loss(batch).backward()
+    stored = built(replace(alone, token_store=tmp_path / "store"), *both, recipe="vl-bert-base").training
+    assert torch.equal(stored.batch([0, 1, 2], seeded(0)).by_name["vl-bert-texts"].inputs.text.ids, texts.text.ids)
+    with pytest.raises(UserError, match=r"has no texts without images of dev; name some as data.dev_texts, or leave"):
+        made.source("dev")
+    with pytest.raises(
+        UserError, match=r"vl-bert-texts needs texts without images, .* a sentence a line, as data.texts"
+    ):
+        built(data, *both, recipe="vl-bert-base")
+    with pytest.raises(UserError, match=r"data.texts_length is 0 but must be 1 piece or more"):
+        replace(alone, texts_length=0)
+
+
+VILBERT = {"region_states": 8, "region_heads": 2, "region_ffn_dim": 8, "cross_dim": 8, "cross_heads": 2}
+VILBERT |= SIZES | {"num_region_layers": 1, "num_cross_layers": 1}
+VOLTA = {"dim": 8, "num_heads": 2, "ffn_dim": 8, "pooled_dim": 8, "max_positions": 24, "schedule": "tt+vv t+v"}
+
+
+def targeted(data: ImageTextPairs, recipe: str, **arguments: object) -> Built:
+    """A pretraining of ViLBERT's family with these arguments."""
+    name = "vilbert-pretraining"
+    sizes = VILBERT if recipe == "vilbert-base" else VOLTA
+    given = {name: arguments}
+    asked = Experiment("own", EncoderSettings(recipe, sizes), data, objectives={name: 1.0}, objective_arguments=given)
+    return build(asked)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "targets", "widths"),
+    [
+        ("vilbert-base", "distributions", {"distributions": 4}),
+        ("vilbert-base", "features", {"features": 6}),
+        ("vilbert-base", "contrast", {"contrast": 6}),
+        ("volta-vilbert", "distributions features=0.5", {"distributions": 4, "features": 6}),
+        ("volta-vilbert", "objects attributes", {"objects": 4, "attributes": 3}),
+        ("volta-vilbert", "classes, smooth-features", {"classes": 4, "smooth-features": 6}),
+    ],
+)
+def test_what_is_predicted_of_regions_is_named_in_the_file(
+    data: ImageTextPairs, recipe: str, targets: str, widths: dict[str, int]
+) -> None:
+    made = targeted(data, recipe, targets=targets, rate=0.25)
+    objective = made.model.objectives["vilbert-pretraining"]
+    assert made.system.head("masked-regions").widths == widths and objective.targets.keys() == widths.keys()
+    assert objective.matching.rate == 0.25 and ("=0.5" in targets) is (0.5 in objective.targets.values())
+    made.model.loss(made.training.batch(range(len(made.training)), seeded(0))).backward()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "arguments", "message"),
+    [
+        (
+            "vilbert-base",
+            {"targets": "features contrast"},
+            "vilbert-base predicts one of distributions, features, contr",
+        ),
+        ("vilbert-base", {"targets": "objects"}, "as published, not objects; VOLTA's models predict several"),
+        (
+            "volta-vilbert",
+            {"targets": "colours"},
+            "nothing called 'colours' is predicted of regions; there are distrib",
+        ),
+        ("volta-vilbert", {"targets": ""}, "targets of vilbert-pretraining name nothing; there are distributions"),
+        ("volta-vilbert", {"targets": "features=x"}, "must be names, each once, with a weight above 0 where it is not"),
+        ("volta-vilbert", {"targets": "features features"}, "must be names, each once, with a weight above 0 where it"),
+        (
+            "volta-vilbert",
+            {"rate": 2},
+            "rate of vilbert-pretraining is 2 but must be a share of the pairs, from 0 to 1",
+        ),
+        ("volta-vilbert", {"num_negatives": 0}, "num_negatives of vilbert-pretraining is 0 but must be 1 or more"),
+        ("volta-vilbert", {"ask_mismatched": 1}, "ask_mismatched of vilbert-pretraining is 1 but must be true or fal"),
+    ],
+)
+def test_targets_of_regions_that_cannot_be_are_named(
+    data: ImageTextPairs, recipe: str, arguments: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        targeted(data, recipe, **arguments)
+
+
+def test_targets_need_what_a_detector_said(data: ImageTextPairs) -> None:
+    for target, column in (("classes", "class_probs.npy"), ("objects", "object_ids.npy")):
+        path = data.features / column
+        path.rename(path.with_suffix(".bak"))
+        with pytest.raises(
+            UserError, match=f"vilbert-pretraining needs .*; give the folder of data.features .*{column}"
+        ):
+            targeted(data, "volta-vilbert", targets=target)
+    assert targeted(data, "volta-vilbert", targets="features").system.head("masked-regions").widths == {"features": 6}
+
+
 def test_visualbert_reads_two_captions_and_half_of_the_second_ones_are_of_other_images(data: ImageTextPairs) -> None:
     lines = [{"image": "a", "captions": ["one dog", "a dog"]}, {"image": "b", "captions": ["two", "a two", "one"]}]
     data.train.write_text("\n".join(map(json.dumps, lines)) + "\n")

@@ -12,7 +12,7 @@ from mm_kptm.datasets.schemas import count_examples, reader
 from mm_kptm.datasets.vision.refcoco import RefCocoData
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import build
-from mm_kptm.experiment.predict import predict, submit
+from mm_kptm.experiment.predict import check_submission, predict, submit
 from mm_kptm.experiment.run import evaluate, train
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.vision.modules.single_stream.vl_bert_embedding import REGION_LABEL
@@ -263,6 +263,43 @@ def test_referring_expressions_on_given_and_on_detected_regions(tmp_path, vocabu
     assert 0 <= rows[3]["x1"] < rows[3]["x2"] <= 1 and rows[3]["y2"] == 1
 
 
+def test_several_tasks_have_splits_of_their_own(tmp_path, vocabulary, regions):
+    """GQA has a test whose answers a server knows, RefCOCO has testA; both are learnt together."""
+    asked = {split: gqa(tmp_path, split)[0] for split in ("train", "dev", "test")}
+    images = [{"image_id": f"n{n}", "width": 100, "height": 50} for n in range(2)]
+    objects = [{"ann_id": n, "image_id": f"n{n % 2}", "box": [0, 0, 50, 50]} for n in range(4)]
+    refs = [
+        {"ann_id": n, "image_id": f"n{n % 2}", "split": ("train", "train", "val", "testA")[n], "sent_ids": [n]}
+        for n in range(4)
+    ]
+    said = [{"sent_id": n, "sent": "left red hat"} for n in range(4)]
+    whole = {"refs": refs, "anns": objects, "images": images, "sentences": said}
+    (tmp_path / "refs.json").write_text(json.dumps(whole))
+    shared = {"features": str(regions(("n0", "n1"))), "vocabulary": str(vocabulary)}
+    tasks = {
+        "gqa": {"name": "gqa", **{split: str(tmp_path / file) for split, file in asked.items()}, **shared},
+        "grounding": {"name": "refcoco", "expressions": str(tmp_path / "refs.json"), **shared},
+    }
+    settings = {
+        "name": "run",
+        "task": "multi-task",
+        "data": {"name": "several-tasks", "tasks": tasks},
+        "encoder": {"recipe": "uniter-base", "sizes": dict(SIZES)},
+        "train": {"steps": 2, "batch_size": 2},
+        "out": str(tmp_path / "runs"),
+    }
+    (tmp_path / "run.yaml").write_text(json.dumps(settings))
+    settings = config.read(Experiment, tmp_path / "run.yaml")
+    built = train(settings, settings.folder, progress=False)
+    assert list(built.prepared.sources) == ["train", "dev", "test", "testA"]
+    assert {"gqa/accuracy", "grounding/accuracy"} <= evaluate(settings.folder, "dev").keys()
+    assert {row["task"] for row in predict(settings.folder, split="test")} == {"gqa"}
+    assert [path.name for path in submit(settings.folder, split="test")] == ["gqa-test.json"]
+    assert evaluate(settings.folder, "testA")["n"] == 1
+    with pytest.raises(UserError, match="no server takes answers to testA of grounding; predict writes them"):
+        submit(settings.folder, split="testA")
+
+
 def test_a_list_of_images_is_checked_where_it_lies_beside_sentences_and_boxes(tmp_path):
     file, _ = entities(tmp_path, "val")
     for task in ("phrase-grounding", "grounding"):
@@ -343,6 +380,11 @@ def test_from_an_experiment_file_to_scores_and_a_submission(task, name, experime
     else:
         header, *body = path.read_text().splitlines()
         assert len(header.split(",")) == 21 and len(body) == 3 and len(rows) == 15
+    check_submission(settings.folder, path, split="test")
+    whole = path.read_text()
+    path.write_text(whole.replace(whole[whole.rindex("0") :], ""))
+    with pytest.raises(UserError, match=path.name):
+        check_submission(settings.folder, path, split="test")
     again = predict(settings.folder, file=tmp_path / f"test.{settings.data.test.suffix[1:]}")
     assert [row["id"] for row in again] == [row["id"] for row in rows]
 

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from pykeen.models import ComplEx, model_resolver
-from pykeen.regularizers import LpRegularizer
+from pykeen.models import model_resolver
 from pykeen.triples import CoreTriplesFactory
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -52,7 +51,7 @@ def test_a_step_touches_the_rows_of_its_batch_alone(model: str, optimizer: str) 
         training = SharedNegativesTraining(TRIPLES, entities, 500, settings(model, optimizer=optimizer))
         before, relations = training.entities.clone(), training.relations.clone()
         with Largest() as made:
-            training.step(TRIPLES, corrupt_tails=True)
+            training.step(TRIPLES)
         largest[entities] = made.numel
         changed = (training.entities != before).any(1).nonzero().flatten()
         assert set(range(6)) <= set(changed.tolist()) and len(changed) <= 6 + 3 * 3, "three blocks of three negatives"
@@ -86,39 +85,45 @@ def test_the_loss_is_that_of_rotate() -> None:
     entities, relations = (table.clone().requires_grad_() for table in (training.entities, training.relations))
     generator = torch.Generator().manual_seed(0)
     generator.set_state(training._generator.get_state())
+    asked = (5 + int(torch.randint(2, (), generator=generator))) // 2  # of so many the head
     negatives = torch.randint(6, (3,), generator=generator)
     e, r = (torch.view_as_complex(table.unflatten(-1, (-1, 2))) for table in (entities, relations))
     heads, kinds, tails = TRIPLES.T
-    queries = e[heads] * r[kinds]
-    true = torch.view_as_real(queries - e[tails]).flatten(1).norm(dim=1)
-    false = torch.view_as_real(queries[:, None] - e[negatives]).flatten(2).norm(dim=2)
-    false = false.masked_fill(tails[:, None] == negatives, 1e4)  # no negatives, but answers
-    assert (tails[:, None] == negatives).any()
+    true = torch.view_as_real(e[heads] * r[kinds] - e[tails]).flatten(1).norm(dim=1)
+    with_heads = e[negatives] * r[kinds[:asked], None] - e[tails[:asked], None]
+    with_tails = (e[heads] * r[kinds])[asked:, None] - e[negatives]
+    false = torch.view_as_real(torch.cat([with_heads, with_tails])).flatten(2).norm(dim=2)
+    answers = torch.cat([heads[:asked], tails[asked:]])
+    false = false.masked_fill(answers[:, None] == negatives, 1e4)  # no negatives, but answers
+    assert (answers[:, None] == negatives).any()
     weights = (-false.detach() * 0.5).softmax(1)
     expected = (-F.logsigmoid(2 - true) - (weights * F.logsigmoid(false - 2)).sum(1)).mean() / 2
-    assert torch.allclose(training.step(TRIPLES, corrupt_tails=True), expected)
+    assert torch.allclose(training.step(TRIPLES), expected)
     (gradient,) = torch.autograd.grad(expected, entities)
     moved = gradient.abs() > 1e-4
     torch.testing.assert_close(training.entities[moved], (entities - 0.1 * gradient.sign())[moved], rtol=0, atol=1e-4)
 
 
-def test_vectors_of_complex_are_regularised_as_pykeen_does() -> None:
-    """By the lengths of what the scores of a triple and of its negatives read."""
-    training = SharedNegativesTraining(TRIPLES, 6, 2, settings("complex", block=5, loss="softplus"))
-    generator = torch.Generator().manual_seed(0)
-    generator.set_state(training._generator.get_state())
-    negatives = torch.randint(6, (3,), generator=generator)
-    tables = [table.clone().unflatten(-1, (-1, 2)) for table in (training.entities, training.relations)]
-    e, r = map(torch.view_as_complex, tables)
-    heads, kinds, tails = TRIPLES.T
-    queries = e[heads] * r[kinds]
-    true = (queries * e[tails].conj()).sum(-1).real
-    false = (queries[:, None] * e[negatives].conj()).sum(-1).real.masked_fill(tails[:, None] == negatives, -1e4)
-    expected = F.softplus(torch.cat([-true, false.flatten()])).mean()
-    regularizer = LpRegularizer(**ComplEx.regularizer_default_kwargs)
-    for read in (e[heads], r[kinds], e[tails], e[heads], r[kinds], e[negatives]):
-        expected = expected + regularizer.weight * regularizer(read)
-    torch.testing.assert_close(training.step(TRIPLES, corrupt_tails=True), expected)
+@pytest.mark.parametrize(
+    ("model", "loss"), [("transe", "nssa"), ("rotate", "nssa"), ("complex", "softplus"), ("distmult", "crossentropy")]
+)
+def test_the_loss_of_a_batch_is_that_of_pykeen(model: str, loss: str) -> None:
+    """Of the same vectors and negatives, regularised as pykeen does: by what the scores of all triples read."""
+    training = SharedNegativesTraining(TRIPLES, 50, 2, settings(model, block=5, loss=loss))
+    factory = CoreTriplesFactory.create(TRIPLES, num_entities=50, num_relations=2)
+    of_loss = {"margin": 6.0, "adversarial_temperature": 1.0} if loss == "nssa" else {}
+    peer = model_resolver.make(
+        model, {"embedding_dim": 6, "loss": loss, "loss_kwargs": of_loss}, triples_factory=factory
+    ).train()
+    tables = [training.entities, training.relations]
+    for table, theirs in zip(tables, (peer.entity_representations, peer.relation_representations), strict=True):
+        theirs[0]._embeddings.weight.data.copy_(table)
+    negatives, asked = torch.tensor([40, 41, 42]), 2
+    corrupted = TRIPLES[:, None].repeat(1, 3, 1)
+    corrupted[:asked, :, 0] = corrupted[asked:, :, 2] = negatives
+    scores = [peer.score_hrt(triples) for triples in (TRIPLES, corrupted.flatten(0, 1))]
+    expected = peer.loss.process_slcwa_scores(scores[0], scores[1].view(5, 3)) + peer.collect_regularization_term()
+    torch.testing.assert_close(training._loss(*tables, TRIPLES, negatives[None], asked), expected.squeeze())
 
 
 def test_optimizers_of_rows_are_those_of_torch_where_every_row_is_touched() -> None:
@@ -150,8 +155,6 @@ def test_vectors_start_as_those_of_pykeen() -> None:
     """The same distributions: bounds of uniform values, lengths, moduli and moments."""
     factory = CoreTriplesFactory.create(TRIPLES, num_entities=4000, num_relations=4000)
     for name, geometry in GEOMETRIES.items():
-        if name == "distmult":  # trained with drawn negatives in no table of ours
-            continue
         started = [torch.empty(4000, 8 * geometry.width) for _ in range(2)]
         for rows, draw in zip(started, (geometry().draw_entities, geometry().draw_relations), strict=True):
             draw(rows, torch.Generator().manual_seed(0))
@@ -166,19 +169,19 @@ def test_vectors_start_as_those_of_pykeen() -> None:
             torch.testing.assert_close(ours.norm(dim=1).std(), values.norm(dim=1).std(), rtol=0.1, atol=1e-4)
 
 
-@pytest.mark.parametrize("loss", ["nssa", "softplus"])
+@pytest.mark.parametrize("loss", ["nssa", "softplus", "crossentropy"])
 def test_an_answer_among_the_negatives_counts_for_nothing(loss: str) -> None:
     """Of one block whose negatives are all drawn from two entities, the loss is that of the others alone."""
     triples = torch.tensor([[0, 0, 1]])
-    training = SharedNegativesTraining(triples, 2, 1, settings("distmult", loss=loss, negatives=50))
+    training = SharedNegativesTraining(triples, 2, 1, settings("rotate", loss=loss, negatives=50))
     entities, relations = (table.clone().requires_grad_() for table in (training.entities, training.relations))
     batch = torch.tensor([[0, 0, 1]])
-    both = training._loss(entities, relations, batch, torch.tensor([[0, 1, 1, 1]]), corrupt_tails=True)
-    alone = training._loss(entities, relations, batch, torch.tensor([[0]]), corrupt_tails=True)
+    both = training._loss(entities, relations, batch, torch.tensor([[0, 1, 1, 1]]), 0)
+    alone = training._loss(entities, relations, batch, torch.tensor([[0]]), 0)
     if loss == "softplus":  # the mean is over all that were drawn
         both = both * 5 / 2
     torch.testing.assert_close(both, alone)
-    assert training.step(triples, corrupt_tails=True).isfinite()
+    assert training.step(triples).isfinite()
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adagrad"])
@@ -229,7 +232,10 @@ def test_the_same_seed_gives_the_same_vectors() -> None:
     ("given", "message"),
     [
         ({"model": "conve", "loop": "shared"}, "negatives are shared with the model transe, rotate, distmult, complex"),
-        ({"loop": "shared", "loss": "mse"}, "negatives are shared with the loss nssa, softplus, not with 'mse'"),
+        (
+            {"loop": "shared", "loss": "mse"},
+            "negatives are shared with the loss nssa, softplus, crossentropy, not with 'mse'",
+        ),
         ({"loop": "shared", "optimizer": "sgd"}, "shared with the optimizer adam, adagrad, not with 'sgd'"),
         ({"optimizer": "adagrad"}, "pykeen's loops train with adam here, not adagrad; that goes with the loop shared"),
     ],

@@ -3,22 +3,29 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from mm_kptm.data.images.resizing import ImageResize
 from mm_kptm.data.sampler import seeded
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import Built, build
 from mm_kptm.experiment.run import evaluate, train
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
+from mm_kptm.nn.backbones.backbone import ImageFormat
+from mm_kptm.preprocessing.images import PictureFolder
+from mm_kptm.preprocessing.inputs import RegionCrops
 from mm_kptm.suites.number_world.datasets.settings import NumberWorldData
 from mm_kptm.tasks.vision.first_stage import DualScorer
 from mm_kptm.tasks.vision.ranking import Ranking, RankingSettings
-from mm_kptm.tasks.vision.score_matrix import ScoreMatrix
+from mm_kptm.tasks.vision.score_matrix import ScoreMatrix, images_key
 from mm_kptm.train.settings import TrainSettings
+from mm_kptm.vision.modules.pixels import PixelFormat
 
 SMALL = {"num_layers": 1, "dim": 32, "num_heads": 2, "ffn_dim": 64, "dropout": 0.0}
 
@@ -130,10 +137,33 @@ def test_scores_that_were_interrupted_end_in_the_same_bytes(trained, tmp_path):
     assert files == {path.name: path.read_bytes() for path in (tmp_path / "killed").iterdir()} and len(files) == 9
 
 
+def test_scores_belong_to_what_the_images_show(tmp_path):
+    """Features that were made anew are scored anew, and so is a picture that was replaced."""
+    boxes = np.array([[0, 0, 0.5, 1], [0.5, 0, 1, 1], [0, 0, 1, 1]], np.float32)
+    crops = RegionCrops(np.arange(12, dtype=np.uint8).reshape(3, 4), boxes, np.array([0, 2, 3]))
+    both = np.arange(2)
+    same = replace(crops, pixels=crops.pixels.copy())
+    assert images_key(crops, both) == images_key(same, both)
+    others = [
+        images_key(replace(crops, pixels=crops.pixels[:, ::-1]), both),
+        images_key(replace(crops, boxes=boxes[:, [1, 0, 3, 2]]), both),
+        images_key(replace(crops, offsets=np.array([0, 1, 3])), both),
+        images_key(crops, both[:1]),
+    ]
+    assert len({images_key(crops, both), *others}) == 5
+    for name, value in (("a.png", 10), ("b.png", 20)):
+        Image.new("RGB", (8, 8), (value, 0, 0)).save(tmp_path / name)
+    pixels = PixelFormat(ImageResize(8), ImageFormat(8, (0.0,), (1.0,)), lambda height, width: (1, 1), 3)
+    before = images_key(PictureFolder(tmp_path, pixels), both)
+    assert images_key(PictureFolder(tmp_path, pixels), both) == before
+    Image.new("RGB", (8, 8), (30, 0, 0)).save(tmp_path / "b.png")
+    assert images_key(PictureFolder(tmp_path, pixels), both) != before
+
+
 KILLED = """
 import os, signal, sys
 import torch
-from mm_kptm.tasks.vision.score_matrix import ScoreMatrix
+from mm_kptm.tasks.vision.score_matrix import ScoreMatrix, images_key
 matrix = ScoreMatrix(sys.argv[1], "key", 6, 4)
 def score(row):
     if row == 3:

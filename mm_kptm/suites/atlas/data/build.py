@@ -14,12 +14,22 @@ from pathlib import Path
 from typing import Any
 
 from mm_kptm.errors import UserError, nearest
-from mm_kptm.io.atomic import atomic_path, write_json, write_text
+from mm_kptm.io.atomic import atomic_path, write_json, write_text, writing
+from mm_kptm.io.package_archives import PackageArchive
 from mm_kptm.suites.atlas.data import packages
 from mm_kptm.suites.atlas.data.archives import Opened, Opener
 from mm_kptm.suites.atlas.data.atlas import ATLAS_VERSION, FLAG_STYLES, RECORD, TOKENIZER
 from mm_kptm.suites.atlas.data.concepts import Concept, merged_families, read_concepts, read_names
-from mm_kptm.suites.atlas.data.drawings import Pixels, alike, draw, icon_names, read_sheet, sheet, vector_drawings
+from mm_kptm.suites.atlas.data.drawings import (
+    Pixels,
+    alike,
+    draw,
+    icon_names,
+    read_sheet,
+    renderer,
+    sheet,
+    vector_drawings,
+)
 from mm_kptm.suites.atlas.data.facts import populations, read_facts, read_labels
 from mm_kptm.suites.atlas.data.notice import notice
 
@@ -46,11 +56,17 @@ def build(
         the content of ``sources.json``.
 
     Raises:
-        UserError: a style or language is unknown, or an archive is not the published one.
+        UserError: a style or language is unknown, an archive is not there or not the published one, the folder cannot
+            be written, or the renderer is not installed.
     """
     for style in styles:
         if style not in packages.STYLES:
             raise UserError(f"no style is called {style!r}{nearest(style, packages.STYLES)}")
+    renderer()
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+    for archive in _archives(styles):  # one that is missing or torn is said before anything is drawn
+        opened(archive)
     annotations = (opened(packages.ANNOTATIONS), opened(packages.DERIVED_ANNOTATIONS))
     concepts, names, keywords = _named(read_concepts(opened(packages.SEQUENCES)), annotations, languages)
     say(f"{len(concepts)} concepts in {len(names)} languages")
@@ -90,6 +106,12 @@ def build(
     sources = _sources(styles, record)
     write_json(out / "sources.json", sources, indent=1)
     return sources
+
+
+def _archives(styles: Sequence[str]) -> list[PackageArchive]:
+    """Every archive that a tier with these drawings is made of."""
+    drawings = [packages.STYLES[style].archive for style in dict.fromkeys((*NEEDED, *styles))]
+    return [*(archive for archive, _, _ in packages.TEXTS), *drawings]
 
 
 def _named(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,11 +75,11 @@ def _iconify(opened: Opened, style: Style, names: Mapping[str, str]) -> dict[str
     return found
 
 
-def draw(texts: Iterable[str], *, size: int = SIZE) -> Pixels:
-    """Draw SVG texts, each in the middle of a white square, [N, size, size, 3].
+def renderer() -> Callable[..., bytes]:
+    """resvg's function from an SVG text to a PNG file.
 
     Raises:
-        UserError: the renderer is not installed, or a text cannot be drawn.
+        UserError: it is not installed.
     """
     try:
         from resvg_py import svg_to_bytes
@@ -87,6 +88,16 @@ def draw(texts: Iterable[str], *, size: int = SIZE) -> Pixels:
             "vector drawings are drawn by resvg-py, which is not installed; install it with "
             "pip install 'mm-kptm[atlas]'"
         ) from None
+    return cast(Callable[..., bytes], svg_to_bytes)
+
+
+def draw(texts: Iterable[str], *, size: int = SIZE) -> Pixels:
+    """Draw SVG texts, each in the middle of a white square, [N, size, size, 3].
+
+    Raises:
+        UserError: the renderer is not installed, or a text cannot be drawn.
+    """
+    svg_to_bytes = renderer()
     drawn = []
     for text in texts:
         try:

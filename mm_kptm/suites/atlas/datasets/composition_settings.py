@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from mm_kptm.data.tokenizers.protocol import Tokenizer
-from mm_kptm.errors import UserError, nearest
+from mm_kptm.errors import UserError
 from mm_kptm.suites.atlas.data.atlas import ATLAS_VERSION, EMBEDDED, TOKENIZER, Atlas, open_atlas
 from mm_kptm.suites.atlas.data.concepts import FACING_RIGHT, Concept
 from mm_kptm.suites.atlas.data.held_out import fraction
 from mm_kptm.suites.atlas.datasets.picture_wording import PICTURE_QUESTIONS, WHAT, WHO, WITH
-from mm_kptm.suites.atlas.datasets.settings import atlas_tokenizer
+from mm_kptm.suites.atlas.datasets.settings import atlas_tokenizer, check_styles
 
 FOLDS = 5  #: of families of composed drawings
 MAN, WOMAN, PERSON = "1F468", "1F469", "1F9D1"
@@ -65,11 +65,7 @@ class AtlasCompositionsData:
                 raise UserError(
                     f"data.languages has {language!r}, but questions are asked in {', '.join(sorted(known))}"
                 )
-        for style in (*self.styles, self.unseen_style):
-            if style not in self.atlas.styles:
-                raise UserError(f"Atlas has no drawings in the style {style!r}{nearest(style, self.atlas.styles)}")
-        if self.unseen_style in self.styles:
-            raise UserError(f"data.unseen_style is {self.unseen_style}, which data.styles trains; leave it out there")
+        check_styles(self.atlas, self.styles, self.unseen_style)
         if not self.languages or not self.styles:
             raise UserError("data.languages and data.styles must name at least one language and one style")
         if not 0 <= self.fold < FOLDS:

@@ -22,7 +22,7 @@ from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.random_streams import RandomStream, pick
 from mm_kptm.suites.atlas.datasets.controls import nearest_concepts
 from mm_kptm.suites.atlas.datasets.picture_wording import how_many
-from mm_kptm.suites.atlas.datasets.scenes import CELLS, FEATURES, SCENES, Scene, scene_crops, scene_pixels
+from mm_kptm.suites.atlas.datasets.scenes import CELLS, FEATURES, Scene, num_scenes, scene_crops, scene_pixels
 from mm_kptm.suites.atlas.datasets.settings import AtlasData
 from mm_kptm.suites.atlas.datasets.splits import SPLITS, split_side, train_concepts
 from mm_kptm.tasks.example import Example
@@ -83,7 +83,7 @@ def counting(data: AtlasData, request: DataRequest) -> PreparedData:
 
     @cache
     def asked(split: str) -> tuple[Counted, ...]:
-        return tuple(compose_counts(data, named(split), SCENES[split if split in SCENES else "test"]))
+        return tuple(compose_counts(data, named(split), num_scenes(data, split)))
 
     def question(one: Counted) -> str:
         return how_many(data.atlas.names[one.scene.language][one.concept], one.scene.language)

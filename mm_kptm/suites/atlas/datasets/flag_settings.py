@@ -189,10 +189,10 @@ def entity_word(atlas: Atlas, entity: str, language: str) -> str:
     """The name of an entity as one word of a language; English where it has none there.
 
     Words of two languages are two words even where they are spelt the same, so that nothing is read across languages
-    without being learnt.
+    without being learnt; so are those of two kinds of entity, since the name of Singapore is that of its capital.
     """
     label = atlas.labels[entity].get(language) or atlas.labels[entity].get("en", entity)
-    return f"{language}:{label.replace(' ', '_').lower()}"
+    return f"{language}:{entity.partition(':')[0]}:{label.replace(' ', '_').lower()}"
 
 
 @cache

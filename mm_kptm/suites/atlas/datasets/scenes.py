@@ -26,7 +26,7 @@ from mm_kptm.tasks.vision.grounding import ExpressionSource, Grounding
 
 CANVAS = 192  #: side of a scene in pixels
 LEAST, MOST = 2, 5  #: drawings of a scene
-SCENES = {"train": 8000, "dev": 500, "test": 1000}
+DEV_SCENES, TEST_SCENES = 500, 1000
 CELLS = CANVAS // SIZE  #: drawings that fit along a side
 REDUCED = 12  #: side of the pixels of a region
 FEATURES = REDUCED * REDUCED * 3
@@ -61,6 +61,11 @@ class Scene:
             top, left = cell // CELLS * SIZE, cell % CELLS * SIZE
             canvas[top : top + SIZE, left : left + SIZE] = drawings[concept]
         return canvas
+
+
+def num_scenes(data: AtlasData, split: str) -> int:
+    """How many scenes a split shows."""
+    return {"train": data.scenes, "dev": DEV_SCENES}.get(split, TEST_SCENES)
 
 
 def compose(data: AtlasData, split: str, count: int) -> list[Scene]:
@@ -137,8 +142,7 @@ def grounding(data: AtlasData, request: DataRequest) -> PreparedData:
 
     @cache
     def scenes(split: str) -> tuple[Scene, ...]:
-        count = SCENES[split if split in SCENES else "test"]
-        return tuple(compose(data, named(split), count))
+        return tuple(compose(data, named(split), num_scenes(data, split)))
 
     def source(split: str) -> ExpressionSource:
         shown = scenes(split)

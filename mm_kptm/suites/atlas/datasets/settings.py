@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,25 @@ from mm_kptm.suites.atlas.data.atlas import ATLAS_VERSION, EMBEDDED, TOKENIZER, 
 
 #: Styles by one vendor, or drawn after each other: no two of a set may be on both sides of ``style``.
 SAME_HAND = (frozenset({"openmoji", "openmoji-black"}), frozenset({"fluent-flat", "fluent-3d"}))
+
+
+def check_styles(atlas: Atlas, styles: Sequence[str], unseen: str) -> None:
+    """Raise an error unless all styles are drawn, and the unseen one by another hand than those of training.
+
+    Raises:
+        UserError: it is not so.
+    """
+    for style in (*styles, unseen):
+        if style not in atlas.styles:
+            raise UserError(f"Atlas has no drawings in the style {style!r}{nearest(style, atlas.styles)}")
+    if unseen in styles:
+        raise UserError(f"data.unseen_style is {unseen}, which data.styles trains; leave it out there")
+    for hands in SAME_HAND:
+        if unseen in hands and (trained := sorted(hands & set(styles))):
+            raise UserError(
+                f"data.unseen_style is {unseen}, which shows the drawings of {trained[0]} again; a style is unseen "
+                "only where another hand drew it"
+            )
 
 
 @dataclass(frozen=True)
@@ -35,6 +55,7 @@ class AtlasData:
     image_size: int = 48  #: side of the squares that the image tower reads
     max_length: int = 32  #: pieces of a name that are read, special ones included
     mask_rate: float = 0.15  #: masking rate of masked-tokens
+    scenes: int = 8000  #: of training, where drawings of a scene are named or counted
     sentences: tuple[Path, ...] = ()  #: of `mm-kptm data fetch parallel`, in JSON lines: pretraining reads them, too
     seed: int = 0  #: of what is drawn in evaluation
 
@@ -52,17 +73,9 @@ class AtlasData:
             raise UserError("data.languages and data.styles must name at least one language and one style")
         if both := sorted(set(self.languages) & set(self.parallel_languages)):
             raise UserError(f"data.parallel_languages has {both[0]!r}, which is in data.languages; name it once")
-        for style in (*self.styles, self.unseen_style):
-            if style not in atlas.styles:
-                raise UserError(f"Atlas has no drawings in the style {style!r}{nearest(style, atlas.styles)}")
-        if self.unseen_style in self.styles:
-            raise UserError(f"data.unseen_style is {self.unseen_style}, which data.styles trains; leave it out there")
-        for hands in SAME_HAND:
-            if self.unseen_style in hands and (trained := sorted(hands & set(self.styles))):
-                raise UserError(
-                    f"data.unseen_style is {self.unseen_style}, which shows the drawings of {trained[0]} again; a "
-                    "style is unseen only where another hand drew it"
-                )
+        check_styles(atlas, self.styles, self.unseen_style)
+        if self.scenes < 1:
+            raise UserError(f"data.scenes is {self.scenes} but must be at least 1")
         if self.max_length < 4 or self.image_size < 8 or self.parallel_weight < 0:
             raise UserError(
                 f"data.max_length is {self.max_length}, data.image_size {self.image_size} and data.parallel_weight "

@@ -184,6 +184,8 @@ def archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if style.archive.file in digests:
             changed = replace(style, archive=replace(style.archive, sha512=digests[style.archive.file]))
             monkeypatch.setitem(packages.STYLES, name, changed)
+    texts = tuple((replace(of, sha512=digests[of.file]), *said) for of, *said in packages.TEXTS)
+    monkeypatch.setattr(packages, "TEXTS", texts)
     return folder
 
 
@@ -236,10 +238,11 @@ def test_the_command_builds_without_network_from_a_folder_of_archives(archives, 
     ],
 )
 def test_a_torn_or_missing_archive_ends_in_one_sentence(archives, tmp_path, capsys, damage, sentence):
-    damage(archives / packages.CORE.file)
+    damage(archives / packages.COUNTRIES.file)
     assert cli.main([*ASKED, "--archives", str(archives), "--out", str(tmp_path / "tier")]) == 2
-    said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert packages.CORE.file in said and re.search(sentence, said)
+    (said,) = capsys.readouterr().err.strip().splitlines()
+    assert packages.COUNTRIES.file in said and re.search(sentence, said)
+    assert list((tmp_path / "tier").iterdir()) == [], "it is said before anything is drawn"
 
 
 def test_a_missing_network_ends_in_one_sentence_and_what_was_fetched_stays(archives, tmp_path, monkeypatch, capsys):
@@ -259,6 +262,8 @@ def test_a_missing_network_ends_in_one_sentence_and_what_was_fetched_stays(archi
     [
         ("ENOSPC", "(no space is left on the disk; free some and start again)"),
         ("ECONNREFUSED", "(the registry cannot be reached)"),
+        ("E503", "(the registry is out of order; start again later)"),
+        ("of no version (from versions: none)", "(the registry cannot be reached, or does not have it)"),
         ("E418", "(npm error code E418)"),
     ],
 )
@@ -294,6 +299,8 @@ def test_a_full_disk_ends_in_one_sentence(archives, tmp_path, monkeypatch, capsy
     [
         (["--styles", "notto"], "no style is called 'notto'; did you mean noto?"),
         (["--languages", "xx"], "no concept is named in 'xx'"),
+        (["--archives", "nowhere"], "was looked for in nowhere, which is no folder; name one that holds it"),
+        (["--out", __file__], f"{__file__} cannot be written: File exists; name another place"),
     ],
 )
 def test_what_there_is_not_is_named(archives, tmp_path, capsys, arguments, sentence):
@@ -305,6 +312,7 @@ def test_drawing_needs_its_renderer(archives, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "resvg_py", None)
     with pytest.raises(UserError, match=r"drawn by resvg-py, which is not installed; install it with pip install"):
         built(archives, tmp_path / "tier")
+    assert not (tmp_path / "tier").exists(), "it is said before anything is downloaded"
 
 
 def test_sequences_with_skin_tones_and_flags_are_no_concepts(archives):

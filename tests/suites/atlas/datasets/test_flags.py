@@ -114,6 +114,17 @@ def test_words_of_two_languages_are_two_words_even_where_they_are_spelt_the_same
     assert entity_word(atlas, "territory:FR", "en") != entity_word(atlas, "territory:FR", "fr")
 
 
+@pytest.mark.parametrize("relation", ["currency", "official_language", "part_of", "capital"])
+def test_no_name_gives_its_fact_away(relation):
+    """Names are one word each, so "Danish krone" shares nothing with "Denmark"; Singapore is no word of its capital."""
+    data = AtlasFlagsData(relations=(relation,), territories=250, languages=("en", "de"))
+    for language in data.languages:
+        names = [entity_word(data.atlas, f"territory:{code}", language) for code in data.countries]
+        facts = [entity_word(data.atlas, one, language) for one in data.objects[relation]]
+        assert not set(names) & set(facts)
+        assert all(len(data.tokenizer().encode(word).ids) == 1 for word in (*names, *facts))
+
+
 def test_controls_know_what_they_see():
     train, test = generate(REAL, "train"), inject(REAL, generate(REAL, "test"), "true", REAL.draw("told"))
     found = controls(train, test, len(REAL.answers))

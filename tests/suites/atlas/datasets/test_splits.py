@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +12,12 @@ from mm_kptm.errors import UserError
 from mm_kptm.suites.atlas.data.atlas import open_atlas
 from mm_kptm.suites.atlas.data.concepts import SKIN_TONES
 from mm_kptm.suites.atlas.data.drawings import ALIKE, alike, small
-from mm_kptm.suites.atlas.data.held_out import HELD_OUT_SUBGROUPS
+from mm_kptm.suites.atlas.data.held_out import HELD_OUT_SUBGROUPS, held_out_concept
+from mm_kptm.suites.atlas.datasets.composition_settings import AtlasCompositionsData
 from mm_kptm.suites.atlas.datasets.controls import retrieval_controls
 from mm_kptm.suites.atlas.datasets.flag_settings import AtlasFlagsData
-from mm_kptm.suites.atlas.datasets.settings import AtlasData
+from mm_kptm.suites.atlas.datasets.graph import graph_parts, write_graph
+from mm_kptm.suites.atlas.datasets.settings import SAME_HAND, AtlasData
 from mm_kptm.suites.atlas.datasets.splits import SPLITS, named, side_of, split_side, train_concepts
 
 DATA = AtlasData()
@@ -51,6 +54,47 @@ def test_no_drawing_of_the_unseen_style_is_one_of_training():
         shared = rows[one].keys() & rows[other].keys()
         near = sum(np.abs(rows[one][code] - rows[other][code]).mean() < ALIKE for code in shared)
         assert near / len(shared) < 0.02, f"{one} and {other} are two hands"
+
+
+@pytest.mark.parametrize("settings", [AtlasData, AtlasCompositionsData])
+def test_a_style_by_a_hand_of_training_is_not_unseen(monkeypatch, settings):
+    monkeypatch.setattr("mm_kptm.suites.atlas.datasets.settings.SAME_HAND", (frozenset({"noto", "noto-v1"}),))
+    with pytest.raises(UserError, match=r"noto-v1, which shows the drawings of noto again; a style is unseen only"):
+        settings()
+    assert settings(styles=("fluent-flat",)).unseen_style == "noto-v1"
+
+
+def test_drawings_that_are_one_vendors_twice_are_known_as_such():
+    hands = {frozenset({"openmoji", "openmoji-black"}), frozenset({"fluent-flat", "fluent-3d"})}
+    assert hands <= set(SAME_HAND), "nearest pixels find 85 and 94 of 100 drawings of one in the other"
+
+
+def test_no_keyword_is_read_where_names_are(tmp_path: Path):
+    """Keywords of a concept hold the words of its name."""
+    atlas = open_atlas()
+    keywords = {tail for _, relation, tail in atlas.facts if relation == "keyword"}
+    assert len(keywords) > 1000 and not keywords & set(atlas.labels)
+    assert not any(relation == "keyword" for facts in graph_parts(atlas).values() for _, relation, _ in facts)
+    write_graph(atlas, tmp_path)
+    linked = {line.split("\t")[1] for line in (tmp_path / "names.tsv").read_text().splitlines()[1:]}
+    assert not linked & keywords
+    for split in SPLITS:
+        assert all(name == atlas.names[language][at] for at, language, name in named(DATA, split_side(DATA, split)))
+
+
+def test_pieces_are_learnt_without_held_out_names():
+    """A name that no split holds out is spelt in fewer pieces than one that no piece was learnt on."""
+    atlas, tokenizer = open_atlas(), DATA.tokenizer()
+
+    def pieces(held_out: bool) -> float:
+        names = [
+            name
+            for name, one in zip(atlas.names["en"], atlas.concepts, strict=True)
+            if held_out_concept(one) == held_out
+        ]
+        return sum(len(tokenizer.encode(name, "en").ids) for name in names) / sum(map(len, names))
+
+    assert pieces(True) > 1.1 * pieces(False)
 
 
 def test_skin_tones_are_out():
@@ -112,6 +156,7 @@ def test_disputed_territories_are_not_asked_about():
         ({"styles": ("noto", "notov1")}, r"no drawings in the style 'notov1'"),
         ({"styles": ("noto-v1",)}, r"data.unseen_style is noto-v1, which data.styles trains"),
         ({"languages": ()}, r"must name at least one language and one style"),
+        ({"scenes": 0}, r"data.scenes is 0 but must be at least 1"),
         ({"max_length": 3}, r"they must be at least 4, 8 and 0"),
     ],
 )
