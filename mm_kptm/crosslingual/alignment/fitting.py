@@ -97,16 +97,16 @@ class AlignedVectors:
         kept, sides = _kept(places, [_texts(source, pairs, languages, 0), _texts(target, pairs, languages, 1)])
         if not any(map(len, kept)):
             raise UserError("no aligned pair of pieces is left of the alignments; look at them, or choose a policy")
-        places = [[pair[:, side] for pair in kept] for side in (0, 1)]
+        positions = [[pair[:, side] for pair in kept] for side in (0, 1)]
         read = _sentences(source, sides[0], batch_size)
         vectors, sentences = [], []
-        for states, rows in zip(read, places[0], strict=True):
+        for states, rows in zip(read, positions[0], strict=True):
             vectors.append(states[rows])
             sentences += [states] if whole else []
-        theirs = zip(_sentences(target, sides[1], batch_size), places[1], strict=True)
+        theirs = zip(_sentences(target, sides[1], batch_size), positions[1], strict=True)
         other = torch.cat([states[rows] for states, rows in theirs])
         counts = tuple(map(len, kept))
-        return cls(torch.cat(vectors), other, counts, tuple(sentences), tuple(places[0]) if whole else ())
+        return cls(torch.cat(vectors), other, counts, tuple(sentences), tuple(positions[0]) if whole else ())
 
 
 @dataclass(frozen=True)
