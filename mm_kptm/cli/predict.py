@@ -35,6 +35,9 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     submit.add_argument("folder", type=Path, metavar="RUN", help="a run folder")
     submit.add_argument("--split", default="test", help="which examples (default: test)")
     submit.add_argument("--out", type=Path, metavar="FOLDER", help="where to (default: submission in the run)")
+    submit.add_argument(
+        "--check", type=Path, metavar="FILE", help="write nothing; read a file of yours as the evaluation would"
+    )
     add_json(submit)
     submit.set_defaults(run=_submit)
 
@@ -66,9 +69,14 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _submit(options: argparse.Namespace) -> int:
-    from mm_kptm.experiment.predict import submit
+    from mm_kptm.experiment.predict import check_submission, submit
     from mm_kptm.train.parallel.processes import is_main_process, process_group
 
+    if options.check is not None:
+        with only_json(options.json):
+            check_submission(options.folder, options.check, split=options.split)
+        print_json([options.check]) if options.json else print(options.check)
+        return 0
     with only_json(options.json), process_group():
         files = submit(options.folder, split=options.split, folder=options.out)
         first = is_main_process()

@@ -114,6 +114,7 @@ class PreparedData:
     labels: Mapping[str, Callable[[], Any] | None] = field(default_factory=dict)
     """What the inputs offer to objectives beside the task, besides texts, languages and regions; as in ``Offers``."""
     submit: Callable[[str, Sequence[Row], Path], Sequence[Path]] | None = None  #: official files of a split's answers
+    check: Callable[[str, Path], None] | None = None  #: reads such a file of a split; ``UserError`` names a fault
     illustrate: Callable[[str, int], Illustration] | None = None  #: what is known of an example of a split, by index
 
 

@@ -26,6 +26,7 @@ from mm_kptm.experiment.freezing import freeze, freeze_encoder
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
 from mm_kptm.experiment.visual.feature_contract import check_contract
 from mm_kptm.experiment.visual.frontend import add_vision, pixel_format, published_frontends
+from mm_kptm.experiment.visual.pretrained_answers import PRETRAINED, known_answers, start_answers
 from mm_kptm.knowledge.kinds.protocol import knowledge_kinds
 from mm_kptm.objectives.mixture import Mixture, Objective
 from mm_kptm.objectives.spec import (
@@ -145,7 +146,9 @@ def build(settings: Experiment) -> Built:
         prepared = _beside(settings.task, prepared, settings, learnt)
     with torch.random.fork_rng(devices=[]):  # fresh weights depend only on the seed of the run
         torch.manual_seed(settings.train.seed)
-        system = _system(recipe, replace(settings.encoder, weights=weights), prepared, learnt)
+        known = known_answers(replace(settings.encoder, weights=weights), recipe, prepared.heads)
+        reused = {PRETRAINED: {"num_answers": len(known)}} if known else {}
+        system = _system(recipe, replace(settings.encoder, weights=weights), prepared, learnt, reused)
         check_vocabulary(system, prepared.sizes.get("vocab_size"), loaded=weights is not None)
         loaded = list(system.modules()) if weights is not None else []
         if settings.encoder.frozen is True:
@@ -160,6 +163,7 @@ def build(settings: Experiment) -> Built:
             assembly.add_head(system, learnt.objective.name, learnt.sizes)
         system.data = dict(prepared.fingerprints)
         model = prepared.model(system)
+        start_answers(system, model, known)
         if isinstance(settings.encoder.init_std, float):
             knowledge.reinitialise(module_of(model), loaded, settings.encoder.init_std)
             if weights is None:
@@ -276,13 +280,17 @@ def _objectives(
 
 
 def _system(
-    recipe: Recipe, asked: EncoderSettings, prepared: PreparedData, learnt: AuxiliaryObjective | None
+    recipe: Recipe,
+    asked: EncoderSettings,
+    prepared: PreparedData,
+    learnt: AuxiliaryObjective | None,
+    reused: Mapping[str, Mapping[str, int]],
 ) -> System:
     """Build or load the system; sizes come from the experiment, then the data, then the published model."""
     sizes: dict[str, Any] = dict(asked.sizes)
     if asked.weights is not None:
         saved = {} if learnt is None else knowledge.held_head(learnt, asked.weights)
-        heads = {**prepared.heads, **saved}
+        heads = {**prepared.heads, **saved, **reused}
         return pretrained.load(
             recipe.name,
             asked.weights,

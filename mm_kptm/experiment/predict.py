@@ -95,6 +95,26 @@ def submit(run: Path, *, split: str = "test", folder: Path | None = None) -> Seq
     return built.prepared.submit(split, rows, folder)
 
 
+def check_submission(run: Path, file: Path, *, split: str = "test") -> None:
+    """Read a file that somebody wrote for the official evaluation of a split, as :func:`submit` does with its own.
+
+    Args:
+        run: run folder, whose data have the questions.
+        file: such as ``vqa-v2-test.json``.
+        split: that the file answers.
+
+    Raises:
+        UserError: a question is missing, foreign or there twice, or an answer is of another kind; or the data have no
+            official file, or no such split.
+    """
+    settings, built, _ = _task_of(run)
+    if built.prepared.check is None:
+        raise UserError(f"{run} was trained on {settings.data.name}, whose official files cannot be checked here")
+    if split not in built.prepared.sources:
+        raise UserError(f"these data have no split {split!r}; there are {', '.join(built.prepared.sources)}")
+    built.prepared.check(split, file)
+
+
 def _task_of(run: Path) -> tuple[Experiment, Built, Task]:
     device = start()
     settings, built = opened(run)

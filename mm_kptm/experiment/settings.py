@@ -63,6 +63,9 @@ class EncoderSettings:
     """In place of the published ones; of knowledge bases by name, such as {bases: {wiki: {num_entities: 9}}}."""
     weights: Path | None = None
     """An official checkpoint, a saved folder or package:NAME; {seed} in it stands for train.seed; fresh when null."""
+    known_answers: Path | None = None
+    """Answers of the head question-answering in `weights` as JSON or lines, all_ans.json for LXMERT's published file;
+    the same answers of a task start from their rows. Weights pretrained here know their own."""
     towers: dict[str, Path] = field(default_factory=dict)
     """Weights that towers start from, {image: FILE, text: RUN}; a run, a saved folder, published weights, a package."""
     added: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -187,6 +187,15 @@ class Masking:
     replacement: Replacement | None = None
     mask_units_alike: bool = False
 
+    @classmethod
+    def of(cls, context: ObjectiveContext, policy: MaskingPolicy | None = None) -> Masking:
+        """BERT's masking of a vocabulary: special tokens stay, and any token may replace one.
+
+        Every token is chosen by itself at the rate of the context, unless ``policy`` chooses.
+        """
+        specials, chosen = context.specials, Bernoulli(context.mask_rate) if policy is None else policy
+        return cls(specials.mask, (0, context.vocab_size), specials.never_masked, policy=chosen)
+
     def mask(
         self,
         tokens: Tokens,

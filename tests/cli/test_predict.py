@@ -96,6 +96,7 @@ def test_runs_that_cannot_are_told_so(run, tmp_path, capsys):
             ["submit", str(asking.folder)],
             "was trained on number-world, whose answers no server takes; `mm-kptm ",
         ),
+        (["submit", str(asking.folder), "--check", "x"], "number-world, whose official files cannot be checked here"),
         (["predict", str(silent.folder)], "pretrained without a task and answers nothing; predict a run that has one"),
         (["predict", str(run), "--split", "dev"], "these data have no split 'dev'; there are train, test"),
         (["predict", str(run), "--out", str(tmp_path)], "a folder, but names the file to write"),

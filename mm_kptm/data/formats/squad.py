@@ -18,6 +18,8 @@ _NAMED = (
     re.compile(r"^(?:xquad|squad|mlqa|tydiqa\.goldp)[.-](?P<context>[a-z]{2,3})(?:[.-][a-z]+)?\.json$"),
     re.compile(r"^(?:train|dev|test)-(?P<context>[a-z]{2,3})\.json$"),
 )
+#: Languages of XTREME's machine translations, ``squad.translate.train.en-de.json``; the one that is not English counts.
+_TRANSLATED = re.compile(r"translate.*\.([a-z]{2,3})-([a-z]{2,3})\.json$")
 #: TyDi QA's ids of questions begin with the name of their language.
 _BY_NAME = {
     "arabic": "ar",
@@ -59,7 +61,8 @@ class PassageQuestion:
 def read_squad(path: str | Path, *, language: str | None = None) -> Iterator[PassageQuestion]:
     """The questions of a file.
 
-    The languages are those that the name of the file says (``xquad.de.json``, ``test-context-de-question-en.json``), or
+    The languages are those that the name of the file says (``xquad.de.json``, ``test-context-de-question-en.json``, or
+    ``squad.translate.train.en-de.json``), or
     the name at the beginning of a question's id (``finnish-12-0`` in TyDi QA), or ``language``.
 
     Args:
@@ -99,6 +102,8 @@ def _span(answer: Record, passage: str) -> AnswerSpan:
 
 
 def _languages(name: str) -> tuple[str, str] | None:
+    if found := _TRANSLATED.search(name):
+        return (found[1], found[1]) if found[2] == "en" else (found[2], found[2])
     for pattern in _NAMED:
         if found := pattern.search(name):
             groups = found.groupdict()

@@ -1,25 +1,30 @@
-"""Texts about the images of a store, tokenized in memory or in a token store, and what these tokens depend on."""
+"""Texts about the images of a store and texts beside them, tokenized in memory or in a token store."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mm_kptm.data.formats.documents import read_sentences
 from mm_kptm.data.formats.jsonl import AskedImage
+from mm_kptm.data.masking.units import joins
 from mm_kptm.data.packing import Packed
 from mm_kptm.data.text_store import StoredTexts, stored_texts
 from mm_kptm.data.token_store import Tokenized, stored, tokenized
 from mm_kptm.data.tokenizers.batch import IDS
 from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.datasets.object_tags import ObjectTags
+from mm_kptm.datasets.pretraining.document_segments import PlainTexts
 from mm_kptm.datasets.settings import TextSettings, fingerprints
 from mm_kptm.datasets.stored_regions import ImageStore
 from mm_kptm.preprocessing.tokenized_captions import ImageTextTokenizer, TextsAboutImages
+from mm_kptm.preprocessing.tokenized_documents import SentenceTokenizer, TokenizedDocuments
 from mm_kptm.tasks.metrics.vqa import normalised
 from mm_kptm.vision.objectives.lxmert import NO_ANSWER
 
@@ -68,6 +73,34 @@ def texts_alone(
     if folder is None:
         return [*items.texts()]
     return stored_texts(folder, items.texts, source={**fingerprints(files), "images": _digest(items)})
+
+
+def plain_texts(
+    data: TextSettings, tokenizer: Tokenizer, path: Path, *, max_length: int, folder: Path | None
+) -> PlainTexts:
+    """The texts of a file, a sentence a line and a blank line between documents.
+
+    Args:
+        data: settings of the tokenizer.
+        tokenizer: that they make.
+        path: the file.
+        max_length: pieces of a text.
+        folder: of a token store; None: in memory.
+
+    Raises:
+        UserError: the file cannot be read, or the store was built from something else.
+    """
+    tokenize = SentenceTokenizer(tokenizer, blanks := not joins(tokenizer.vocabulary))
+    items = partial(read_sentences, path)
+    if folder is None:
+        return PlainTexts.of(TokenizedDocuments.read(tokenized(items(), tokenize)), max_length)
+    source = {
+        **fingerprints({"texts": path, **data.tokenizer_files}),
+        "lowercase": data.lowercase,
+        "ideographs": data.ideographs,
+        "words_are_space_separated": blanks,
+    }
+    return PlainTexts.of(TokenizedDocuments.read(stored(folder, items, tokenize, source=source)), max_length)
 
 
 def _digest(items: TextsAboutImages) -> str:

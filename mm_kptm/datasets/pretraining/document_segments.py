@@ -216,6 +216,46 @@ class Segments:
         return np.concatenate(found) if found else np.zeros(0, np.int64)
 
 
+@dataclass(frozen=True, eq=False)
+class PlainTexts:
+    """Neighbouring sentences in a row, as many as fit, without special tokens (Su et al. 2020, section 3.3).
+
+    The released code reads on into the next document and cuts the last sentence; here texts end with a sentence.
+
+    Args:
+        documents: in sentences.
+        max_length: pieces of a text; a longer sentence is cut.
+    """
+
+    documents: TokenizedDocuments
+    chunks: Chunks
+    max_length: int
+
+    @classmethod
+    def of(cls, documents: TokenizedDocuments, max_length: int) -> PlainTexts:
+        """Every sentence is in one text."""
+        return cls(documents, Chunks.of(documents, max_length), max_length)
+
+    def __len__(self) -> int:
+        return len(self.chunks)
+
+    @property
+    def lengths(self) -> IntArray:
+        """Pieces of every text, [N]."""
+        return self.chunks.pieces
+
+    def length(self, index: int) -> int:
+        """Pieces of a text."""
+        return int(self.chunks.pieces[index])
+
+    def batch(self, indices: Sequence[int], generator: torch.Generator) -> Inputs:
+        """The texts of the given indices."""
+        bounds = ((int(self.chunks.firsts[index]), int(self.chunks.ends[index])) for index in indices)
+        ids = [self.documents.ids(*bound)[: self.max_length] for bound in bounds]
+        packed = Packed.of(ids=ids, positions=[range(len(one)) for one in ids])
+        return InputSource(packed).batch(range(len(packed)), generator)
+
+
 def _marked(marks: dict[str, IntArray]) -> dict[str, IntArray]:
     return {f"{MARK}{name}": values for name, values in marks.items()}
 

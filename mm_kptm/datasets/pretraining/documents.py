@@ -142,8 +142,7 @@ def pretraining(data: Documents, request: DataRequest) -> PreparedData:
 
 def _offers(data: Documents, lexicons: Lexicons, beside: KnowledgeBeside) -> Offers:
     def masked_tokens(context: ObjectiveContext) -> MaskedTokens:
-        policy = WholeUnitCount(context.mask_rate, at_most=data.max_length)
-        masking = Masking(context.specials.mask, (0, context.vocab_size), context.specials.never_masked, policy=policy)
+        masking = Masking.of(context, WholeUnitCount(context.mask_rate, at_most=data.max_length))
         ngrams = lexicons.known_ngrams
         return MaskedTokens(masking) if ngrams is None else MaskedTokensAmongNgrams(masking, ngrams)
 

@@ -18,13 +18,14 @@ from mm_kptm.data.token_store import Tokenized
 from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.datasets.pretraining.caption_texts import (
     answer_classes,
+    plain_texts,
     tags_of_images,
     texts_alone,
     tokenized_captions,
     usual_answer,
 )
+from mm_kptm.datasets.pretraining.document_segments import PlainTexts
 from mm_kptm.datasets.pretraining.multilingual_captions import SwitchedCaptions, caption_pairs, read_translations
-from mm_kptm.datasets.pretraining.texts_without_images import PlainTexts, plain_texts
 from mm_kptm.datasets.protocol import DataRequest
 from mm_kptm.datasets.stored_regions import (
     CLASSES,

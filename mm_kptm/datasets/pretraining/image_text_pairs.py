@@ -18,8 +18,11 @@ from mm_kptm.errors import UserError
 from mm_kptm.io.collected import OneByOne
 from mm_kptm.objectives.mixture import Mixture, MixtureBatch, Objective, Objectives
 from mm_kptm.objectives.spec import ObjectiveContext, build_objectives
+from mm_kptm.systems.labels import name_labels
+from mm_kptm.systems.system import System
 from mm_kptm.tasks.pretraining import ObjectiveSource, SourcesOfObjectives, heads_of
 from mm_kptm.train.protocol import Source
+from mm_kptm.vision.objectives.answer_pretraining import QuestionAnswering
 from mm_kptm.vision.objectives.image_text_contrast import IMAGES
 from mm_kptm.vision.objectives.random_pixel_sampling import RandomPixelSampling
 
@@ -115,9 +118,14 @@ def pretraining(data: ImageTextPairs, request: DataRequest) -> PreparedData:
         inputs = dict.fromkeys(objectives, captions) | {name: read(split) for name, read in own.items()}
         return SourcesOfObjectives(inputs, objectives)
 
+    def model(system: System) -> Mixture:
+        if QuestionAnswering.name in system.heads and data.questions is not None:
+            name_labels(system, {QuestionAnswering.name: pairs.answers})  # a task may start from them
+        return Mixture(system, objectives, request.objectives)
+
     return PreparedData(
         sources={split: partial(source, split) for split in data.files},
-        model=lambda system: Mixture(system, objectives, request.objectives),
+        model=model,
         sizes={"vocab_size": len(tokenizer), **region_sizes(pairs.store)},
         heads=heads_of(plain),
         fingerprints=data.fingerprints,

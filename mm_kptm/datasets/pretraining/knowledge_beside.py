@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
-from mm_kptm.data.packing import Packed
-from mm_kptm.data.tokenizers.batch import encode_batch
-from mm_kptm.data.tokenizers.protocol import Tokenizer, framed
+import torch
+
+from mm_kptm.data.packing import Packed, PackedTexts
+from mm_kptm.data.token_store import stored, tokenized
+from mm_kptm.data.tokenizers.batch import IDS, encode_batch
+from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.datasets.settings import fingerprints
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.embedding.entity_table import NOTHING, EntityTable
+from mm_kptm.knowledge.embedding.entity_table import EntityTable
 from mm_kptm.knowledge.graph.described_store import stored_graph
 from mm_kptm.knowledge.graph.indexed_triple import TripleRows, as_rows
+from mm_kptm.knowledge.graph.openke import ENTITY_IDS, ENTITY_VECTORS, mapped_vectors
 from mm_kptm.knowledge.graph.triples import read_triples
 from mm_kptm.knowledge.graph.wikidata5m import Numbering, read_descriptions
-from mm_kptm.knowledge.injection.entity_grid import first_pieces
-from mm_kptm.knowledge.injection.from_links import entity_mentions
+from mm_kptm.knowledge.injection.tokenized_links import ENTITIES, LINKS, LinkTokenizer
 from mm_kptm.knowledge.linking.linked_texts import read_linked
 from mm_kptm.knowledge.objectives.entity_denoising import LINKED_ENTITIES
 from mm_kptm.knowledge.objectives.knowledge_embedding import DESCRIBED_TRIPLES, DescribedGraph
@@ -53,7 +56,7 @@ class KnowledgeFiles:
         """Every file by its part in the data."""
         named = {name: getattr(self, name) for name in ("linked", "dev_linked", "triples", "descriptions")}
         if self.entities is not None:
-            named |= {f"entities.{name}": self.entities / name for name in ("entity2id.txt", "entity2vec.vec")}
+            named |= {f"entities.{name}": self.entities / name for name in (ENTITY_IDS, ENTITY_VECTORS)}
         return {f"knowledge.{name}": path for name, path in named.items()}
 
 
@@ -98,24 +101,32 @@ class KnowledgeBeside:
             UserError: the file cannot be read, or none of its entities has a vector.
         """
         path = {"train": self.files.linked, "dev": self.files.dev_linked}.get(split)
-        if path is None or self._table is None:
+        if path is None or self.files.entities is None or self._table is None:
             return None
-        room, ids, grid = self.max_length - 2, [], []
-        for text in read_linked(path):
-            pieces = self.tokenizer.encode(text.text)
-            placed = first_pieces(text.text, pieces, entity_mentions(text))[:room]
-            ids.append(framed(self.tokenizer.specials, pieces.ids[:room])[0])
-            grid.append([NOTHING, *map(self._table.number_of, placed), NOTHING])
-        if all(number == NOTHING for numbers in grid for number in numbers):
+        numbers = self.files.entities / ENTITY_IDS
+        items, tokenize = partial(read_linked, path), LinkTokenizer(self.tokenizer, self.max_length, numbers)
+        if self.store is None:
+            found = tokenized(items(), tokenize)
+        else:
+            digests = fingerprints({"linked": path, "entities": numbers})
+            source = {**self.source, **digests, "max_length": self.max_length}
+            found = stored(self.store / "knowledge" / f"{split}-linked", items, tokenize, source=source)
+        if not found.of_sequences[LINKS].any():
             raise UserError(
                 f"no entity that {path} links has a vector in {self.files.entities}; take those of its graph"
             )
-        texts = Packed.of(ids=ids, positions=[range(len(one)) for one in ids])
-        return LinkedTexts(InputSource(texts), Packed.of(entities=grid), self._table)
+        grid = Packed(found.rows.offsets, {ENTITIES: found.rows.columns[ENTITIES]})
+        texts = PackedTexts(found.rows.offsets, {IDS: found.rows.columns[IDS]})
+        return LinkedTexts(InputSource(texts), grid, self._table)
 
     @cached_property
     def _table(self) -> EntityTable | None:
-        return None if self.files.entities is None else EntityTable.open(self.files.entities)
+        entities = self.files.entities
+        if entities is None or self.store is None:
+            return None if entities is None else EntityTable.open(entities)
+        source = fingerprints({name: entities / name for name in (ENTITY_IDS, ENTITY_VECTORS)})
+        vectors = mapped_vectors(self.store / "knowledge" / "entities", entities, source=source)
+        return EntityTable({}, torch.from_numpy(vectors))  # names are in the texts no more
 
     def _graph(self, triples: Path, descriptions: Path) -> DescribedGraph:
         if self.store is not None:

@@ -41,6 +41,10 @@ class MosesPairs(TextSettings):
     smoothing: float = 0.1  #: label smoothing of the training loss
     bleu_tokenizer: str = "13a"  #: of sacrebleu: 13a, intl, zh, char or none
     decoding: Decoding = field(default_factory=Decoding)  #: how translations are searched for
+    prefix: str = ""  #: what every translation begins with
+    never: tuple[str, ...] = ()  #: words that no translation has
+    target_vocabulary: Path | None = None
+    """A file of the pieces that translations are made of, one a line, as XNLG has for Chinese; null: all pieces."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -68,14 +72,16 @@ class MosesPairs(TextSettings):
             for split, prefix in self.splits.items()
             for language, path in bitext_files(prefix, (self.source, self.target)).items()
         }
-        return fingerprints({**files, **self.tokenizer_files})
+        listed = {} if self.target_vocabulary is None else {"target_vocabulary": self.target_vocabulary}
+        return fingerprints({**files, **listed, **self.tokenizer_files})
 
 
 def translation(data: MosesPairs, request: DataRequest) -> PreparedData:
     """Sentences of one language, written in another.
 
     Raises:
-        UserError: the tokenizer has no token for a language where the encoder reads one.
+        UserError: the tokenizer has no token for a language where the encoder reads one, or has none of the pieces or
+            words that are said of translations.
     """
     data = replace(data, languages=data.language_ids(request.recipe, data.spoken))
     tokenizer = data.tokenizer()
@@ -95,8 +101,13 @@ def translation(data: MosesPairs, request: DataRequest) -> PreparedData:
             raise UserError(f"{path}, line {texts.index('') + 1} is empty; a sentence a line was expected")
         return form.source(texts, None, [_example(number, "", data) for number in range(len(texts))])
 
+    allowed = None if data.target_vocabulary is None else _listed(data.target_vocabulary, tokenizer)
+    refused = [tokenizer.encode(word, data.target).ids for word in data.never]
+    if not all(refused):
+        raise UserError(f"data.never has {data.never[refused.index(())]!r}, of which the tokenizer makes no piece")
+
     def model(system: System) -> Translation:
-        asked = Request(form.start, tokenizer.specials.stop, number, form.first)
+        asked = Request(form.start, tokenizer.specials.stop, number, form.first, bad_words=refused)
         return Translation(
             system,
             tokenizer,
@@ -104,6 +115,8 @@ def translation(data: MosesPairs, request: DataRequest) -> PreparedData:
             decoding=data.decoding,
             smoothing=data.smoothing,
             tokenize=data.bleu_tokenizer,
+            prefix=tokenizer.encode(data.prefix, data.target).ids if data.prefix else (),
+            allowed=allowed,
         )
 
     return PreparedData(
@@ -129,7 +142,10 @@ class _Form:
         """The first token of what is written."""
         if self.codes == "last":
             return self._code(self.data.target)
-        return self.tokenizer.specials.stop if self.codes == "first" else self.tokenizer.specials.start
+        specials = self.tokenizer.specials
+        if not specials.opens:  # T5's decoder begins with the padding token
+            return specials.pad
+        return specials.stop if self.codes == "first" else specials.start
 
     @property
     def first(self) -> int | None:
@@ -152,7 +168,7 @@ class _Form:
         specials, room = self.tokenizer.specials, self.data.max_length - 2
         ids = list(self.tokenizer.encode(text, self.data.source).ids[:room])
         if self.codes == "none":
-            return [specials.start, *ids, specials.stop]
+            return [*([specials.start] if specials.opens else ()), *ids, specials.stop]
         code = self._code(self.data.source)
         return [*ids, specials.stop, code] if self.codes == "last" else [code, *ids, specials.stop]
 
@@ -179,6 +195,16 @@ class _Form:
             near = nearest(language, known, otherwise=f"it has {', '.join(known[:6]) or 'none'}")
             raise UserError(f"the tokenizer has no token for the language {language!r}, such as {language}_XX{near}")
         return self.tokenizer.vocabulary.index(found[0])
+
+
+def _listed(path: Path, tokenizer: Tokenizer) -> list[int]:
+    """The ids of the pieces in a file, and of the stop token and the unknown one."""
+    numbers = {piece: number for number, piece in enumerate(tokenizer.vocabulary)}
+    pieces = [line.strip() for _, line in numbered_lines(path)]
+    found = [numbers[piece] for piece in pieces if piece in numbers]
+    if not found:
+        raise UserError(f"{path} holds no piece of the vocabulary; list some, one a line")
+    return [*found, tokenizer.specials.stop, tokenizer.specials.unknown]
 
 
 def _example(number: int, text: str, data: MosesPairs) -> Example:

@@ -49,6 +49,8 @@ def answer_choices(
 def read_answers(path: Path) -> tuple[str, ...]:
     """Answers of a file: one a line, a JSON list, or a JSON object from place to answer or from answer to place.
 
+    The entries of a list may be objects with the answer under ``ans``, as in LXMERT's ``all_ans.json``.
+
     Raises:
         UserError: the file cannot be read, has another form, or fewer than two answers.
     """
@@ -68,6 +70,8 @@ def _of_json(whole: Json, path: Path) -> list[str]:
     """The answers of a list, or of an object in the order of their places."""
     if isinstance(whole, list) and all(isinstance(one, str) for one in whole):
         return [str(one) for one in whole]
+    if isinstance(whole, list) and all(isinstance(one, dict) and isinstance(one.get("ans"), str) for one in whole):
+        return [str(one["ans"]) for one in whole if isinstance(one, dict)]  # LXMERT's all_ans.json
     if isinstance(whole, dict) and all(isinstance(one, int) for one in whole.values()):
         return sorted(whole, key=lambda answer: int(str(whole[answer])))
     if isinstance(whole, dict) and all(place.isdecimal() for place in whole):

@@ -130,8 +130,11 @@ def captioning(data: KarpathyData, request: DataRequest) -> PreparedData:
     def submit(split: str, rows: Sequence[Row], folder: Path) -> list[Path]:
         path = folder / f"captions-{split}.json"
         write_captions(rows, splits()[split], path)
-        check_captions(path, splits()[split])
+        check(split, path)
         return [path]
+
+    def check(split: str, path: Path) -> None:
+        check_captions(path, splits()[split])
 
     return PreparedData(
         sources={split: partial(source, split) for split in splits()},
@@ -141,6 +144,7 @@ def captioning(data: KarpathyData, request: DataRequest) -> PreparedData:
         fingerprints=fingerprints({"captions": data.captions, **data.tokenizer_files}),
         read_file=lambda path: captions.source(read_karpathy(path), every_caption=False),
         submit=submit,
+        check=check,
     )
 
 
@@ -150,11 +154,8 @@ def write_captions(rows: Sequence[Row], images: Sequence[Described], path: str |
     Raises:
         UserError: an image has no number, as in Flickr30k, which no server evaluates.
     """
-    numbers = {image.names[0]: image.names[-1] for image in images}
-    for name, number in numbers.items():
-        if not number.isdecimal():
-            raise UserError(f"COCO's server knows images by number, but {name} has none (cocoid) in its file")
-    written = [{"image_id": int(numbers[str(row["id"])]), "caption": str(row["answer"])} for row in rows]
+    numbers = _numbers(images)
+    written = [{"image_id": numbers[str(row["id"])], "caption": str(row["answer"])} for row in rows]
     write_json(path, written, ascii_only=True)
 
 
@@ -162,9 +163,9 @@ def check_captions(path: str | Path, images: Sequence[Described]) -> None:
     """Reject a file that COCO's server would reject or score wrongly.
 
     Raises:
-        UserError: an entry without the two fields, an image that is missing, foreign or there twice.
+        UserError: an entry without the two fields, an image that is missing, foreign or there twice, or has no number.
     """
-    asked = {int(image.names[-1]) for image in images}
+    asked = set(_numbers(images).values())
     seen: set[int] = set()
     for entry in read_listed(path):
         number = entry.get("image_id", int)
@@ -177,6 +178,14 @@ def check_captions(path: str | Path, images: Sequence[Described]) -> None:
         seen.add(number)
     if missing := asked - seen:
         raise UserError(f"{path} describes {len(missing)} images not at all, the first of them {min(missing)}")
+
+
+def _numbers(images: Sequence[Described]) -> dict[str, int]:
+    """The number of every image in COCO, by its file name."""
+    for image in images:
+        if not image.names[-1].isdecimal():
+            raise UserError(f"COCO's server knows images by number, but {image.names[0]} has none (cocoid) in its file")
+    return {image.names[0]: int(image.names[-1]) for image in images}
 
 
 CAPTIONING_SUPPLY = TaskDataset(ImageCaptioning, KarpathyData, captioning, read_karpathy)

@@ -81,8 +81,11 @@ def gqa(data: GqaData, request: DataRequest) -> PreparedData:
     def submit(split: str, rows: Sequence[Row], folder: Path) -> list[Path]:
         path = folder / f"gqa-{split}.json"
         write_answers(path, [(str(row["id"]), str(row["answer"])) for row in rows], keys=KEYS)
-        check_answers(path, [one.id for one in questions(split)], keys=KEYS)
+        check(split, path)
         return [path]
+
+    def check(split: str, path: Path) -> None:
+        check_answers(path, [one.id for one in questions(split)], keys=KEYS)
 
     def majority(split: str) -> Mapping[str, float]:
         gold = [one.answer for one in questions(split) if one.answer is not None]
@@ -98,6 +101,7 @@ def gqa(data: GqaData, request: DataRequest) -> PreparedData:
         baselines=majority,
         read_file=lambda path: made(read_gqa(path)),
         submit=submit,
+        check=check,
     )
 
 

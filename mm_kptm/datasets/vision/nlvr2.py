@@ -41,11 +41,14 @@ def nlvr2(data: Nlvr2Data, request: DataRequest) -> PreparedData:
     def submit(split: str, rows: Sequence[Row], folder: Path) -> list[Path]:
         path = folder / f"nlvr2-{split}.csv"
         write_lines(path, (f"{row['id']},{row['answer']}" for row in rows))
-        check_verdicts(path, statements(split))
+        check(split, path)
         return [path]
 
+    def check(split: str, path: Path) -> None:
+        check_verdicts(path, statements(split))
+
     prepared = statements_about_pairs(data, request, lambda path: [(one, "en") for one in read_nlvr2(path)], data.form)
-    return replace(prepared, submit=submit)
+    return replace(prepared, submit=submit, check=check)
 
 
 def statements_about_pairs(

@@ -96,8 +96,11 @@ def vcr(data: VcrData, request: DataRequest) -> PreparedData:
     def submit(split: str, rows: Sequence[Row], folder: Path) -> list[Path]:
         path = folder / f"vcr-{split}.csv"
         write_chances(rows, [one.id for one in questions(split)], path)
-        check_chances(path, [one.id for one in questions(split)])
+        check(split, path)
         return [path]
+
+    def check(split: str, path: Path) -> None:
+        check_chances(path, [one.id for one in questions(split)])
 
     return PreparedData(
         sources={split: partial(source, split) for split in data.files},
@@ -108,6 +111,7 @@ def vcr(data: VcrData, request: DataRequest) -> PreparedData:
         baselines=lambda split: {"chance": 1 / CHOICES},
         read_file=lambda path: made(read_vcr(path), "both"),
         submit=submit,
+        check=check,
     )
 
 
@@ -253,7 +257,7 @@ def check_chances(path: str | Path, asked: Sequence[str]) -> None:
     Raises:
         UserError: other columns, a value that is no probability, or a question that is missing, foreign or there twice.
     """
-    header, *lines = read_text(path, "probabilities of VCR").splitlines()
+    header, *lines = read_text(path, "a table of probabilities").splitlines()
     if header != ",".join(("annot_id", *COLUMNS)):
         raise UserError(f"{path} must begin with the columns annot_id, {COLUMNS[0]} to {COLUMNS[-1]}")
     known, seen = set(asked), set[str]()

@@ -25,6 +25,7 @@ from mm_kptm.tasks.metrics.vqa import vqa_accuracy
 from mm_kptm.tasks.vision.answerability import ANSWERABLE, UNANSWERABLE, Answerability
 from mm_kptm.tasks.vision.vqa import VQA, QuestionSource
 
+ANSWER, JUDGED = ("image", "answer"), ("image", "answerable")  #: keys of the files that the server takes
 LABELS = (UNANSWERABLE, ANSWERABLE)  #: in the order of the published numbers, 0 and 1
 
 
@@ -60,10 +61,13 @@ def vqa(data: VizWizData, request: DataRequest) -> PreparedData:
         return image_sources.questions(examples, answers, encoding, store)
 
     def submit(split: str, rows: Sequence[Row], folder: Path) -> list[Path]:
-        path, keys = folder / f"vizwiz-{split}.json", ("image", "answer")
-        write_answers(path, [(names[str(row["id"])], str(row["answer"])) for row in rows], keys=keys)
-        check_answers(path, [one.image for one in questions(split)], keys=keys)
+        path = folder / f"vizwiz-{split}.json"
+        write_answers(path, [(names[str(row["id"])], str(row["answer"])) for row in rows], keys=ANSWER)
+        check(split, path)
         return [path]
+
+    def check(split: str, path: Path) -> None:
+        check_answers(path, [one.image for one in questions(split)], keys=ANSWER)
 
     def majority(split: str) -> Mapping[str, float]:
         given = [one.answers for one in questions(split) if one.answers]
@@ -79,6 +83,7 @@ def vqa(data: VizWizData, request: DataRequest) -> PreparedData:
         baselines=majority,
         read_file=lambda path: made(read_vizwiz(path)),
         submit=submit,
+        check=check,
     )
 
 
@@ -98,10 +103,13 @@ def answerability(data: VizWizData, request: DataRequest) -> PreparedData:
         return LabelledSource(shown, LABELS, Packed.of(labels=labels), tuple(about))
 
     def submit(split: str, rows: Sequence[Row], folder: Path) -> list[Path]:
-        path, keys = folder / f"vizwiz-answerability-{split}.json", ("image", "answerable")
-        write_answers(path, [(str(row["id"]), float(row["p"])) for row in rows], keys=keys)
-        check_answers(path, [one.image for one in questions(split)], keys=keys, kind=float)
+        path = folder / f"vizwiz-answerability-{split}.json"
+        write_answers(path, [(str(row["id"]), float(row["p"])) for row in rows], keys=JUDGED)
+        check(split, path)
         return [path]
+
+    def check(split: str, path: Path) -> None:
+        check_answers(path, [one.image for one in questions(split)], keys=JUDGED, kind=float)
 
     return PreparedData(
         sources=_sources(data, questions, made),
@@ -111,6 +119,7 @@ def answerability(data: VizWizData, request: DataRequest) -> PreparedData:
         fingerprints=data.fingerprints,
         read_file=lambda path: made(read_vizwiz(path)),
         submit=submit,
+        check=check,
     )
 
 

@@ -94,8 +94,11 @@ def answering(data: VqaV2Data, request: DataRequest, task: type[VQA]) -> Prepare
     def submit(split: str, rows: Sequence[Row], folder: Path) -> list[Path]:
         path = folder / f"{data.name}-{split}.json"
         write_submission(rows, path)
-        check_submission(path, read(split).questions)
+        check(split, path)
         return [path]
+
+    def check(split: str, path: Path) -> None:
+        check_submission(path, read(split).questions)
 
     def score(split: str) -> Mapping[str, float]:
         given = [annotation.answers for annotation in read(split).annotations.values()]
@@ -109,6 +112,7 @@ def answering(data: VqaV2Data, request: DataRequest, task: type[VQA]) -> Prepare
         heads=task.heads(request.recipe, len(answers)),
         read_file=lambda path: made(VqaV2.read(path)),
         submit=submit,
+        check=check,
         fingerprints=data.fingerprints,
         baselines=score,
     )

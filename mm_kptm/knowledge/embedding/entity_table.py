@@ -13,9 +13,7 @@ from torch import Tensor
 
 from mm_kptm.batch import Entities, Inputs, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.graph.openke import read_entity_ids, read_vectors
-
-NOTHING = -1  #: id of no entity
+from mm_kptm.knowledge.graph.openke import NOTHING, read_entities
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,15 +30,8 @@ class EntityTable:
         Raises:
             UserError: a file is missing or a line of it cannot be read, or an entity has no vector.
         """
-        numbers = read_entity_ids(Path(folder) / "entity2id.txt")
-        vectors = read_vectors(Path(folder) / "entity2vec.vec")
-        for name, number in numbers.items():
-            if number >= len(vectors):
-                raise UserError(
-                    f"{Path(folder) / 'entity2id.txt'} gives {name} the number {number}, but entity2vec.vec has "
-                    f"{len(vectors)} lines; numbers count from 0"
-                )
-        return cls(numbers, vectors)
+        numbers, vectors = read_entities(Path(folder))
+        return cls(numbers, torch.from_numpy(vectors))
 
     def number_of(self, name: str | None) -> int:
         """Row of an entity, -1 if it has no vector."""

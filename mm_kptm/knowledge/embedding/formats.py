@@ -62,7 +62,7 @@ def _table(folder: Path, kind: str) -> tuple[tuple[str, ...], Tensor] | None:
     if file is None:
         return None
     numbers = _numbers(folder, kind)
-    vectors = next(iter(read_weights(file).values())) if file.suffix == ".npy" else read_vectors(file)
+    vectors = next(iter(read_weights(file).values())) if file.suffix == ".npy" else torch.from_numpy(read_vectors(file))
     for name, number in numbers.items():
         if number >= len(vectors):
             raise UserError(

@@ -70,21 +70,25 @@ class RowOptimizer(Protocol):
 
 
 class RowAdam:
-    """Adam whose moments and step count are those of each row (Kingma and Ba 2015, algorithm 1)."""
+    """Adam whose moments and step count are those of each row (Kingma and Ba 2015, algorithm 1).
+
+    They lie side by side in one table, so that a row of a large graph is looked for in memory once.
+    """
 
     def __init__(self, zeros: Zeros, width: int, lr: float) -> None:
-        self._lr = lr
-        self._mean, self._square, self._steps = zeros("mean", width), zeros("square", width), zeros("steps", 1)
+        self._lr, self._widths = lr, (width, width, 1)
+        self._states = zeros("states", 2 * width + 1)
 
     def step(self, rows: Tensor, values: Tensor, gradient: Tensor) -> Tensor:
         """New values of some rows, [U, D]."""
         first, second = BETAS
-        mean = self._mean.index_select(0, rows).lerp_(gradient, 1 - first)
-        square = self._square.index_select(0, rows).mul_(second).addcmul_(gradient, gradient, value=1 - second)
-        steps = self._steps.index_select(0, rows).add_(1)
-        for state, new in ((self._mean, mean), (self._square, square), (self._steps, steps)):
-            state.index_copy_(0, rows, new)
-        scale = square.div_(1 - second**steps).sqrt_().add_(EPS)
+        states = self._states.index_select(0, rows)
+        mean, square, steps = states.split(self._widths, dim=1)
+        mean.lerp_(gradient, 1 - first)
+        square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
+        steps.add_(1)
+        self._states.index_copy_(0, rows, states)
+        scale = (square / (1 - second**steps)).sqrt_().add_(EPS)
         return values - (mean / scale).mul_(self._lr / (1 - first**steps))
 
 

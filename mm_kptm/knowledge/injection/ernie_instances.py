@@ -17,7 +17,7 @@ from mm_kptm.data.masking.units import NO_GROUP
 from mm_kptm.data.tokenizers.protocol import Specials
 from mm_kptm.errors import UserError
 from mm_kptm.io.text_lines import is_count, numbered_lines
-from mm_kptm.knowledge.embedding.entity_table import NOTHING
+from mm_kptm.knowledge.graph.openke import NOTHING
 
 UNHIDDEN = -1  #: label of a token that is not predicted
 BERT_UNCASED = Specials(pad=0, unknown=100, start=101, stop=102, mask=103)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from mm_kptm.data.tokenizers.protocol import Tokenizer, framed
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.embedding.entity_table import NOTHING
+from mm_kptm.knowledge.graph.openke import NOTHING
 from mm_kptm.knowledge.injection.entity_grid import Mention, Placement, whole_words, word_starts
 
 TARGET, HEAD, TAIL = ("。 ", " 。"), ("# ", " #"), ("$ ", " $")

@@ -20,7 +20,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.knowledge.objectives.entity_replacement_data import Replaced
 from mm_kptm.objectives.rows import mean, mean_of_each
 from mm_kptm.objectives.spec import ObjectiveContext, ObjectiveSpec
-from mm_kptm.objectives.tokens import Bernoulli, Masking, TokenMasker
+from mm_kptm.objectives.tokens import Masking, TokenMasker
 from mm_kptm.systems.system import System
 
 NO_MENTION = -1
@@ -155,8 +155,7 @@ def mentions_of(marks: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _entity_replacement(context: ObjectiveContext) -> EntityReplacement:
-    specials, policy = context.specials, Bernoulli(context.mask_rate)
-    return EntityReplacement(Masking(specials.mask, (0, context.vocab_size), specials.never_masked, policy=policy))
+    return EntityReplacement(Masking.of(context))
 
 
 ENTITY_REPLACEMENT = ObjectiveSpec(

@@ -6,7 +6,7 @@ Shapes: B sentence pairs, P predicted tokens, T target rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from mm_kptm.data.tokenizers.joining import running_text
 from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.errors import UserError
 from mm_kptm.models.decoding import Decoding, Request, generate
+from mm_kptm.models.vocabulary_mask import restricted
 from mm_kptm.objectives.rows import mean_of_each
 from mm_kptm.objectives.smoothing import SmoothedNextTokens
 from mm_kptm.preprocessing.inputs import InputSource
@@ -76,6 +77,8 @@ class Translation(Task[TranslationBatch]):
         decoding: how translations are searched for.
         smoothing: label smoothing of the training loss.
         tokenize: tokenizer of BLEU, ``13a`` unless the script has no spaces.
+        prefix: tokens that every translation begins with, behind the first one and the language.
+        allowed: tokens that may be written; all unless given.
 
     Raises:
         UserError: an unknown tokenizer of BLEU.
@@ -94,6 +97,8 @@ class Translation(Task[TranslationBatch]):
         decoding: Decoding | None = None,
         smoothing: float = 0.1,
         tokenize: str = "13a",
+        prefix: Sequence[int] = (),
+        allowed: Sequence[int] | None = None,
     ) -> None:
         super().__init__(system)
         found = next((name for name in TOKENIZERS if name == tokenize), None)
@@ -102,6 +107,8 @@ class Translation(Task[TranslationBatch]):
         self.tokenize = found
         self.tokenizer = tokenizer
         self.asked = asked
+        self.prefix = () if not prefix else (asked.start, *([] if asked.first is None else [asked.first]), *prefix)
+        self.allowed = allowed
         self.decoding = Decoding() if decoding is None else decoding
         self.training_loss = SmoothedNextTokens(smoothing=smoothing)
         self.likelihood = SmoothedNextTokens(smoothing=0.0)
@@ -125,8 +132,17 @@ class Translation(Task[TranslationBatch]):
     @torch.no_grad()
     def predict(self, batch: TranslationBatch) -> list[Row]:
         """A translation of every sentence; ``correct`` is its chrF as a fraction."""
-        texts = generate(self.system, batch.inputs.with_streams(target=None), self.asked, self.decoding)
+        asked = replace(self.asked, prefixes=[self.prefix] * len(batch)) if self.prefix else self.asked
+        texts = generate(self._writer(), batch.inputs.with_streams(target=None), asked, self.decoding)
         return [self.row(about, self.text(ids)) for about, ids in zip(batch.about, texts, strict=True)]
+
+    def _writer(self) -> System:
+        """The system, whose head allows only some tokens where these are said."""
+        if self.allowed is None:
+            return self.system
+        allowed = torch.zeros(len(self.tokenizer), dtype=torch.bool, device=next(self.parameters()).device)
+        allowed[list(self.allowed)] = True
+        return restricted(self.system, allowed)
 
     def row(self, about: Example, translation: str) -> Row:
         """One prediction row."""

@@ -81,7 +81,8 @@ def plain_answer(answer: str) -> str:
 
 def matching_answers(answers: Sequence[str], known: Sequence[str]) -> Tensor:
     """Index of every answer in ``known``, :data:`NO_ANSWER` where it is missing, [A]."""
-    numbers = {answer: number for number, answer in enumerate(known)}
+    numbers = {plain_answer(answer): number for number, answer in enumerate(known)}
+    numbers |= {answer: number for number, answer in enumerate(known)}
     return torch.tensor([numbers.get(plain_answer(answer), NO_ANSWER) for answer in answers], dtype=torch.long)
 
 

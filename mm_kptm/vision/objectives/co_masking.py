@@ -58,8 +58,7 @@ class VisualTranslationLanguageModeling(MaskedTokens):
 
 
 def _from_context(context: ObjectiveContext) -> VisualTranslationLanguageModeling:
-    specials, policy = context.specials, BernoulliOrAny(context.mask_rate)
-    masking = Masking(specials.mask, (0, context.vocab_size), specials.never_masked, policy=policy)
+    masking = Masking.of(context, BernoulliOrAny(context.mask_rate))
     return VisualTranslationLanguageModeling(masking, **context.arguments)
 
 

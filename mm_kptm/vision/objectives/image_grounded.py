@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mm_kptm.objectives.spec import REGIONS, TEXTS, ObjectiveContext, ObjectiveSpec
-from mm_kptm.objectives.tokens import Bernoulli, MaskedTokens, Masking
+from mm_kptm.objectives.tokens import MaskedTokens, Masking
 
 
 class ImageGroundedMaskedTokens(MaskedTokens):
@@ -17,10 +17,7 @@ class ImageGroundedMaskedTokens(MaskedTokens):
 
 
 def _from_context(context: ObjectiveContext) -> ImageGroundedMaskedTokens:
-    specials = context.specials
-    return ImageGroundedMaskedTokens(
-        Masking(specials.mask, (0, context.vocab_size), specials.never_masked, policy=Bernoulli(context.mask_rate))
-    )
+    return ImageGroundedMaskedTokens(Masking.of(context))
 
 
 IMAGE_GROUNDED_MASKED_TOKENS = ObjectiveSpec(

@@ -18,7 +18,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.objectives.pairs import ImageTextMatching
 from mm_kptm.objectives.rows import mean, mean_of_each
 from mm_kptm.objectives.spec import REGIONS, TEXTS, ObjectiveContext, ObjectiveSpec
-from mm_kptm.objectives.tokens import Bernoulli, MaskedTokens, Masking
+from mm_kptm.objectives.tokens import MaskedTokens, Masking
 from mm_kptm.systems.system import System
 from mm_kptm.vision.modules.heads import ObjectScores
 from mm_kptm.vision.objectives.masked_objects import DETECTED_OBJECTS, MaskedObjects, ObjectTargets, RegionMasking
@@ -149,14 +149,11 @@ class LxmertPretraining:
 
 
 def _joint(context: ObjectiveContext) -> LxmertPretraining:
-    specials = context.specials
-    policy = Bernoulli(context.mask_rate)
-    masking = Masking(specials.mask, (0, context.vocab_size), specials.never_masked, policy=policy)
     head_sizes = {"masked-objects": context.offered(DETECTED_OBJECTS)}
     if ANSWERS in context.offers.has:
         head_sizes["question-answering"] = {"num_answers": len(context.offered(ANSWERS))}
     heads = LxmertPretraining.heads if ANSWERS in context.offers.has else LxmertPretraining.heads[:3]
-    return LxmertPretraining(masking, heads=heads, head_sizes=head_sizes)
+    return LxmertPretraining(Masking.of(context), heads=heads, head_sizes=head_sizes)
 
 
 JOINT_PRETRAINING = ObjectiveSpec(

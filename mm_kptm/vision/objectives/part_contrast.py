@@ -20,7 +20,7 @@ from mm_kptm.batch import Encoded, Inputs, Movable, OutputRows, SequenceLayout, 
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.rows import mean, mean_of_each
 from mm_kptm.objectives.spec import REGIONS, TEXTS, ObjectiveContext, ObjectiveSpec
-from mm_kptm.objectives.tokens import Bernoulli, MaskedTokens, Masking, TokenMasker
+from mm_kptm.objectives.tokens import MaskedTokens, Masking, TokenMasker
 from mm_kptm.systems.system import System
 
 OBJECT_TAGS = "names of the objects of every image behind its texts"
@@ -225,17 +225,12 @@ class TagContrast(PartContrast):
         return cls(masking, wrong_first=0.25, wrong_second=0.25, lines=(1,), masks_wrong=masks_wrong)
 
 
-def _masking(context: ObjectiveContext) -> Masking:
-    specials, policy = context.specials, Bernoulli(context.mask_rate)
-    return Masking(specials.mask, (0, context.vocab_size), specials.never_masked, policy=policy)
-
-
 def _tag_contrast(context: ObjectiveContext) -> TagContrast:
-    return TagContrast(_masking(context), **context.arguments)
+    return TagContrast(Masking.of(context), **context.arguments)
 
 
 def _sentence_image(context: ObjectiveContext) -> SentenceImagePrediction:
-    return SentenceImagePrediction(_masking(context), **context.arguments)
+    return SentenceImagePrediction(Masking.of(context), **context.arguments)
 
 
 TAG_CONTRAST = ObjectiveSpec(

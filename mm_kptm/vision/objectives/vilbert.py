@@ -244,11 +244,9 @@ def weighted_targets(text: str) -> dict[str, float]:
 
 
 def _vilbert(context: ObjectiveContext) -> VilbertPretraining:
-    specials, policy = context.specials, Bernoulli(context.mask_rate)
-    masking = Masking(specials.mask, (0, context.vocab_size), specials.never_masked, policy=policy)
     asked = dict(context.arguments)
     targets = weighted_targets(str(asked.pop("targets", "distributions")))
-    objective = VilbertPretraining(masking, targets=targets, **asked)
+    objective = VilbertPretraining(Masking.of(context), targets=targets, **asked)
     sizes: dict[str, Any] = {}
     for need, of in TARGET_NEEDS.items():
         if of & targets.keys():

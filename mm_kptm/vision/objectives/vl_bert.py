@@ -252,11 +252,7 @@ def _vl_bert_texts(context: ObjectiveContext) -> VlBertTexts:
 
 
 def _whole_words(context: ObjectiveContext) -> TokenMasker:
-    specials = context.specials
-    masking = Masking(
-        specials.mask, (0, context.vocab_size), specials.never_masked, policy=Bernoulli(context.mask_rate)
-    )
-    return WholeWordMasking.of(masking, context.vocabulary)
+    return WholeWordMasking.of(Masking.of(context), context.vocabulary)
 
 
 def _reduction(name: str, context: ObjectiveContext) -> Reduction:

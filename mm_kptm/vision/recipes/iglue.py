@@ -6,7 +6,7 @@ from typing import Any
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.vision.modules.two_stream.sublayer_schedule import joined
 from mm_kptm.vision.recipes.volta import HEADS, volta
-from mm_kptm.vision.recipes.volta_layout import FIELDS, OURS, Published, read_config, weights_of
+from mm_kptm.vision.recipes.volta_layout import FIELDS, OURS, READ, Published, infer_heads, read_config, weights_of
 
 _IGLUE = "in the form of Bugliarello et al. 2022, IGLUE, ICML, arXiv:2201.11732"
 _MARVL = "Liu et al. 2021, Visually Grounded Reasoning across Languages and Cultures, EMNLP, arXiv:2109.13238"
@@ -25,6 +25,8 @@ _SHARED: dict[str, Any] = {
     "heads": HEADS,
     "objectives": ("vilbert-pretraining",),
     "pretraining_heads": ("masked-tokens", "image-text-matching", "masked-regions"),
+    "read_fields": READ,
+    "infer_heads": infer_heads,
     "infer_from_shapes": {
         "region_dim": (f"{OURS}.feature.weight", 1),
         "vocab_size": ("encoder.embed.text.word.weight", 0),

@@ -29,6 +29,7 @@ from mm_kptm.systems.rules import Drop, OneOf, Rename, head_rows
 from mm_kptm.vision.modules.assembly import TextBesideRegions
 from mm_kptm.vision.modules.embeddings import MeanRegionEmbedding
 from mm_kptm.vision.modules.heads import ObjectScores, PooledPairs
+from mm_kptm.vision.recipes.head_sizes import rows_of
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -191,6 +192,14 @@ LXMERT_BASE = Recipe(
     },
     read_fields=frozenset({"num_hidden_layers"}),  # a sum of the others
     fixed_fields={**STANDARD, "visual_pos_dim": (4,), "layer_norm_eps": (BERT_EPS,)},
+    infer_heads=rows_of(
+        {
+            "vqa": {"num_answers": "out.bias"},
+            "question-answering": {"num_answers": "out.bias"},
+            "masked-objects": {"num_objects": "objects.bias", "num_attributes": "attributes.bias"},
+        },
+        more_than={"vqa": 2},
+    ),
     infer_from_shapes={
         "region_dim": ("encoder.embed.regions.feature.weight", 1),
         "vocab_size": ("encoder.embed.text.word.weight", 0),

@@ -27,6 +27,7 @@ from mm_kptm.systems.rules import OneOf, Rename, Rule
 from mm_kptm.vision.modules.assembly import TextThenRegions
 from mm_kptm.vision.modules.single_stream.concatenated_pairs import ConcatenatedPairs
 from mm_kptm.vision.modules.single_stream.region_projection import BoxedFeatureEmbedding
+from mm_kptm.vision.recipes.head_sizes import rows_of
 
 M = TypeVar("M", bound=nn.Module)
 BOX = 6  #: numbers of the box that published features carry behind the feature
@@ -143,6 +144,23 @@ def _infer_sizes(tensors: Mapping[str, Tensor], sizes: Mapping[str, Any]) -> dic
     return {} if feature is None else {"region_dim": feature.shape[1] - BOX}
 
 
+def _infer_heads(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
+    """The classes of a file; two of a classifier are those of retrieval, which has the same published name."""
+    layers = {"vqa": {"num_answers": "bias"}, "tag-contrast": {"num_classes": "bias"}}
+    found = rows_of(layers, more_than={"vqa": 2})(tensors)
+    if (mix := tensors.get("heads.nlvr2.mix.weight")) is not None:
+        found["nlvr2"] = {"inner_scale": 2 * mix.shape[0] // mix.shape[1]}
+    return found
+
+
+#: Published fields that are read here, and those of training alone, which change no state.
+READ = frozenset(
+    {"img_feature_dim", "use_img_layernorm", "img_feature_type", "classifier", "code_voc", "img_layer_norm_eps"}
+    | {"loss_type", "cls_hidden_scale", "num_choice", "num_contrast_classes", "texta_false_prob", "freeze_embedding"}
+    | {"label_smoothing", "drop_worst_ratio", "drop_worst_after", "tie_weights", "use_b"}
+)
+
+
 def _weights(*rules: Rule) -> tuple[Rule, ...]:
     return (
         *embedding_rules("bert.embeddings", "encoder.embed.text"),
@@ -181,7 +199,9 @@ OSCAR_BASE = Recipe(
     weights=_weights(Rename("classifier.2.{leaf}", "heads.nlvr2.out.{leaf}")),
     config_keys=BERT_FIELDS | NORM_AND_ATTENTION,
     read_config=partial(_read_config, plus=False),
+    read_fields=READ,
     infer_sizes=_infer_sizes,
+    infer_heads=_infer_heads,
     notes=(
         "class 0 of tag-contrast means that caption, tags and image belong together, 1 that the tags are another's; "
         "class 1 of image-text-matching, the head of retrieval, means that caption and image belong together",

@@ -28,6 +28,7 @@ from mm_kptm.systems.text_format import TextFormat
 from mm_kptm.vision.modules.assembly import TextThenRegions
 from mm_kptm.vision.modules.embeddings import RegionEmbedding
 from mm_kptm.vision.modules.heads import PairedImages, TiedFeatures
+from mm_kptm.vision.recipes.head_sizes import rows_of
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -214,6 +215,7 @@ UNITER_BASE = Recipe(
         *_BERT_START,
     ),
     config_keys=BERT_FIELDS | NORM_AND_ATTENTION,
+    infer_heads=rows_of({"vqa": {"num_answers": "out.bias"}, "masked-region-classes": {"num_classes": "out.bias"}}),
     infer_from_shapes={  # published configurations lack the first, and fine-tuning extended the others
         "region_dim": ("encoder.embed.regions.feature.weight", 1),
         "num_segments": ("encoder.embed.text.segment.weight", 0),

@@ -1,11 +1,10 @@
 """ViLBERT and 12-in-1: text and regions in two streams of different widths with co-attention."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 from torch import nn
 
-from mm_kptm.errors import UserError
 from mm_kptm.nn.attention import Attention
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.heads import Classifier
@@ -34,6 +33,8 @@ from mm_kptm.vision.modules.two_stream.region_heads import MaskedRegionHead, cho
 from mm_kptm.vision.modules.two_stream.whole_image import TaskBesideImage, TextBesideImage
 from mm_kptm.vision.objectives.region_targets import TARGETS, target_widths
 from mm_kptm.vision.recipes.from_bert import NEVER_READ
+from mm_kptm.vision.recipes.head_sizes import rows_of
+from mm_kptm.vision.recipes.vilbert_layout import NUM_TASKS, READ, configured_heads, read_config
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -172,38 +173,6 @@ def _fresh(module: M) -> M:
     return module
 
 
-def _refuse(asked: str, instead: str) -> UserError:
-    return UserError(f"this configuration of ViLBERT asks for {asked}, which is not built; {instead}")
-
-
-def read_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Sizes and options of a published configuration.
-
-    Raises:
-        UserError: it has an option that the recipe does not support.
-    """
-    if not config.get("with_coattention", True):
-        raise _refuse("with_coattention false", "two encoders that never meet are two systems: load each by itself")
-    if config.get("in_batch_pairs"):
-        raise _refuse("in_batch_pairs", "give every pair of the batch as an example, with image_of for their images")
-    for field in ("fixed_t_layer", "fixed_v_layer"):
-        if config.get(field):
-            raise _refuse(f"{field} {config[field]}", "set it to 0 and leave the layers out of the optimiser")
-    if "roberta" in str(config.get("model", "")) or "roberta" in str(config.get("bert_model", "")):
-        raise _refuse("a text stream of RoBERTa (model)", "the released models have one of BERT")
-    if (kind := config.get("bi_attention_type", 1)) != 1:
-        raise _refuse(f"bi_attention_type {kind}", "the released models have 1")
-    sizes: dict[str, Any] = {}
-    if "t_biattention_id" in config or "v_biattention_id" in config:
-        places = {name: list(config.get(f"{name}_biattention_id", ())) for name in ("t", "v")}
-        sizes |= {"cross_text": places["t"], "cross_regions": places["v"], "num_cross_layers": len(places["t"])}
-    if "task_specific_tokens" in config:
-        sizes["num_tasks"] = NUM_TASKS if config["task_specific_tokens"] else 0
-    return sizes
-
-
-#: Rows of the published table of tasks.
-NUM_TASKS = 20
 _CROSS, _OURS = "bert.encoder.c_layer.{i}", "encoder.steps.cross-{i}"
 
 
@@ -313,6 +282,15 @@ VILBERT_BASE = Recipe(
         "v_attention_probs_dropout_prob": "region_attention_dropout",
     },
     read_config=read_config,
+    read_fields=READ,
+    infer_heads=rows_of(
+        {
+            "vqa": {"num_answers": "out.bias"},
+            "gqa": {"num_answers": "out.bias"},
+            "masked-regions": {"num_classes": "out.distributions.bias"},
+        }
+    ),
+    configured_heads=configured_heads,
     infer_from_shapes={
         "region_dim": ("encoder.embed.regions.feature.weight", 1),
         "vocab_size": ("encoder.embed.text.word.weight", 0),

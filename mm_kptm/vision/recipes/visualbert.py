@@ -29,6 +29,7 @@ from mm_kptm.systems.text_format import TextFormat
 from mm_kptm.vision.modules.assembly import TextThenRegions
 from mm_kptm.vision.modules.single_stream.phrase_attention import PhraseAttention
 from mm_kptm.vision.modules.single_stream.region_projection import AlignedRegionEmbedding
+from mm_kptm.vision.recipes.head_sizes import rows_of
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -189,6 +190,7 @@ VISUALBERT = Recipe(
     weights=_WEIGHTS,
     config_keys=BERT_FIELDS | NORM_AND_ATTENTION,
     read_config=_read_config,
+    infer_heads=rows_of({"vqa-at-mask": {"num_answers": "bias"}}),
     read_fields=frozenset({"visual_embedding_dim", "bypass_transformer"}),
     infer_from_shapes={"region_dim": (f"{_REGIONS}.feature.weight", 1)},
     task_losses={"vqa": "distribution"},

@@ -26,6 +26,7 @@ from mm_kptm.vision.modules.single_stream.visual_features import (
 )
 from mm_kptm.vision.modules.single_stream.vl_bert_embedding import VlBertEmbedding
 from mm_kptm.vision.recipes.from_bert import VL_BERT_START, regions_segment
+from mm_kptm.vision.recipes.head_sizes import rows_of
 from mm_kptm.vision.recipes.vl_bert_extractor import EXTRACTOR, infer_frontends
 
 M = TypeVar("M", bound=nn.Module)
@@ -254,6 +255,13 @@ VL_BERT_BASE = Recipe(
     ),
     convert_state=regions_segment,
     read_config=_read_config,
+    infer_heads=rows_of(
+        {
+            "masked-region-classes": {"num_classes": "out.bias"},
+            "vqa-at-mask": {"num_answers": "out.bias"},
+            "region-objects": {"num_classes": "out.bias"},
+        }
+    ),
     infer_from_shapes={"visual_dim": (f"{_EMBED}.regions.project.weight", 0)},
     infer_sizes=_infer_sizes,
     infer_frontends=infer_frontends,

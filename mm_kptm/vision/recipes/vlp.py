@@ -26,6 +26,7 @@ from mm_kptm.vision.modules.single_stream.vlp_embedding import (
     VlpRegionProjection,
 )
 from mm_kptm.vision.recipes.from_bert import vlp_segments
+from mm_kptm.vision.recipes.head_sizes import rows_of
 
 M = TypeVar("M", bound=nn.Module)
 _EPS = 1e-5
@@ -133,6 +134,10 @@ VLP_BASE = Recipe(
     ),
     config_keys=BERT_FIELDS | NORM_AND_ATTENTION,
     read_config=_read_config,
+    read_fields=frozenset(
+        {"img_dim", "num_region_classes", *_REFUSED, "label_smoothing", "len_vis_input", "drop_worst_ratio"}
+    ),
+    infer_heads=rows_of({"fused-answers": {"num_answers": "out.bias"}}),
     infer_from_shapes={
         "region_dim": ("encoder.embed.regions.feature.weight", 1),
         "num_segments": ("encoder.embed.text.segment.weight", 0),

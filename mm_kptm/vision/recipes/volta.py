@@ -27,7 +27,15 @@ from mm_kptm.vision.modules.two_stream.volta_embeddings import volta_embedding
 from mm_kptm.vision.modules.two_stream.volta_vl_bert_embedding import VoltaVlBertEmbedding
 from mm_kptm.vision.objectives.region_targets import target_widths
 from mm_kptm.vision.recipes.from_bert import volta_layers
-from mm_kptm.vision.recipes.volta_layout import FIELDS, OURS, Published, read_config, weights_of
+from mm_kptm.vision.recipes.volta_layout import (
+    FIELDS,
+    OURS,
+    READ,
+    Published,
+    infer_heads,
+    read_config,
+    weights_of,
+)
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -203,6 +211,8 @@ def _recipe(embedding: str, schedule: str, *, of: str, **sizes: Any) -> Recipe:
         sizes={"embedding": embedding, "schedule": schedule, **sizes},
         config_keys=FIELDS,
         read_config=partial(read_config, model=Published(embedding, f"volta-{embedding}")),
+        read_fields=READ,
+        infer_heads=infer_heads,
         convert_state=partial(volta_layers, schedule=schedule, num_segments=sizes.get("num_segments", 2)),
         infer_from_shapes={"region_dim": region_shape, "vocab_size": ("encoder.embed.text.word.weight", 0)},
         notes=(

@@ -6,13 +6,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
 from mm_kptm.errors import UserError
 from mm_kptm.recipes.bert import BERT_FIELDS, embedding_rules, vocabulary_rules
 from mm_kptm.systems.rules import Drop, OneOf, Rename, Rule, Same
-from mm_kptm.vision.modules.two_stream.gated_sublayers import own_sizes_in
+from mm_kptm.vision.modules.two_stream.gated_sublayers import OWN_SIZES, own_sizes_in
 from mm_kptm.vision.modules.two_stream.sublayer_schedule import schedule_in
 from mm_kptm.vision.objectives.region_targets import TARGETS
 from mm_kptm.vision.recipes.from_bert import NEVER_READ
+from mm_kptm.vision.recipes.head_sizes import rows_of
 
 
 @dataclass(frozen=True)
@@ -181,6 +184,38 @@ def weights_of(embedding: str, *, segments: str = "token_type_embeddings") -> tu
         *NEVER_READ,
     )
 
+
+def infer_heads(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
+    """What a file predicts of masked regions, and the sizes of the heads of its tasks."""
+    found = rows_of(
+        {
+            "vqa": {"num_answers": "out.bias", "inner_dim": "transform.dense.bias"},
+            "nlvr2": {"num_classes": "out.bias", "inner_dim": "transform.dense.bias"},
+            "masked-regions": {
+                "num_objects": "out.objects.bias",
+                "num_attributes": "out.attributes.bias",
+                "num_classes": "out.distributions.bias",
+            },
+        }
+    )(tensors)
+    head = "heads.masked-regions"
+    targets = [target for target in TARGETS if f"{head}.out.{target}.bias" in tensors]
+    if targets:
+        normalized = f"{head}.transform.norm.weight" in tensors
+        found.setdefault("masked-regions", {}).update(targets=" ".join(targets), normalized=normalized)
+        if "classes" in targets:
+            found["masked-regions"]["num_classes"] = len(tensors[f"{head}.out.classes.bias"])
+    return found
+
+
+#: Published fields that are read here, and those of pretraining alone, which change no state.
+READ = frozenset(
+    {"image_embeddings", "add_global_imgfeat", "v_pooler_size", "model", "bert_model", "qa_task_weight", "fixed_layers"}
+    | {"visual_target_weights", "v_coordinate_embeddings_dim", "pad_token_id", "image_head_ln", "clf_hidden_size"}
+    | {"shared_sublayers", "single_ln_sublayers", "t_ff_sublayers", "v_ff_sublayers", "v_initializer_range"}
+    | {f"{one}{other}_attn_sublayers" for one in "tv" for other in "tv"}
+    | set(OWN_SIZES.values())
+)
 
 #: Fields of a configuration that are sizes.
 FIELDS = {

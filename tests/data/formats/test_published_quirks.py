@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mm_kptm.data.formats.lama import read_lama, read_templates
+from mm_kptm.data.formats.squad import read_squad
 from mm_kptm.data.formats.xnli import read_xnli
 from mm_kptm.data.formats.xtreme import read_paws_x
 from mm_kptm.errors import UserError
@@ -63,5 +64,9 @@ def test_cells_in_quotes_and_machine_translations_are_read_as_xtreme_writes_them
     (pair,) = read_xnli(tmp_path / "en-de-translated.tsv")
     assert (pair.premise, pair.hypothesis, pair.label, pair.language) == ("ein a", "ein b", "contradiction", "de")
     (tmp_path / "de-en-translated.tsv").write_text("ein a\tein b\ta\tb\t1\n")
+    asked = {"context": "ein a", "qas": [{"id": "1", "question": "b", "answers": []}]}
+    for name in ("squad.translate.train.en-de.json", "xquad.translate.test.de-en.json"):
+        (tmp_path / name).write_text(json.dumps({"data": [{"paragraphs": [asked]}]}))
+        assert next(iter(read_squad(tmp_path / name, language="en"))).language == "de"
     (pair,) = read_paws_x(tmp_path / "de-en-translated.tsv")
     assert (pair.premise, pair.hypothesis, pair.label, pair.language) == ("a", "b", "1", "de")

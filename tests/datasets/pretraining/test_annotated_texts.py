@@ -1,6 +1,7 @@
 """Texts with marked mentions, dependency trees, word-knowledge graphs and linked entities as data of pretraining."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,9 @@ def test_linked_entities_stand_at_the_first_piece_of_their_mention(vocabulary: P
     assert inputs.entities.ids.tolist() == [-1, -1, 0, -1, -1, -1], "Q90 has no vector"
     assert torch.equal(inputs.entities.vectors[2], torch.tensor([1.0, 2.0, 3.0, 4.0]))
     assert {"knowledge.linked", "knowledge.entities.entity2vec.vec"} <= data.fingerprints.keys()
+    stored = built(replace(data, token_store=tmp_path / "store"), "ernie-thu-base", "entity-denoising", **ENTITIES)
+    mapped = stored.training.inputs["entity-denoising"].batch([0], seeded(0))
+    assert str(mapped) == str(inputs) and (tmp_path / "store" / "knowledge" / "train-linked" / "ids.npy").is_file()
     lines(tmp_path, "linked.jsonl", {"id": "1", "text": "anna Romes paris", "mentions": mentions[1:]})
     with pytest.raises(UserError, match=r"^no entity that .*linked.jsonl links has a vector in .*vectors; take those"):
         built(data, "ernie-thu-base", "entity-denoising", **ENTITIES).source("train")

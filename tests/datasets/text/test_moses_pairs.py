@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+import mm_kptm
 from mm_kptm import cli
 from mm_kptm.data.sampler import seeded
 from mm_kptm.datasets.protocol import DataRequest
@@ -118,6 +119,46 @@ def test_what_cannot_be_translated_is_refused(home):
         prepared.read_file(home / "empty.de")
     with pytest.raises(UserError, match=r"^a beam holds at least one hypothesis, not 0$"):
         settings(home, decoding=Decoding("beam", 0))
+
+
+@pytest.mark.parametrize(("recipe", "family"), [("mbart-large-cc25", "hugging-face"), ("mbart-large-50", "fairseq")])
+@pytest.mark.parametrize("method", ["greedy", "beam", "sample"])
+def test_what_a_translation_may_say_is_a_setting(home, recipe, family, method):
+    (home / "pieces.txt").write_text("one\ntwo\nred\n")
+    how = Decoding(method, 2, family, max_length=8, min_length=6)
+    data = settings(home, decoding=how, prefix="red", never=("two",), target_vocabulary=home / "pieces.txt")
+    sizes = {"dim": 16, "num_heads": 2, "num_layers": 1, "ffn_dim": 16, "vocab_size": len(SPECIALS) + 2 * len(WORDS)}
+    prepared = translation(data, DataRequest(find(recipe)))
+    task = prepared.model(mm_kptm.build(recipe, heads=["next-tokens"], seed=0, **sizes)).eval()
+    source = prepared.sources["train"]()
+    answers = [row["answer"].split() for row in task.predict(source.batch(range(4), seeded(0, 0)))]
+    assert all(answer[0] == "red" and set(answer) <= {"red", "one", "<unk>"} for answer in answers), answers
+    assert prepared.fingerprints.keys() >= {"target_vocabulary"}
+
+
+def test_a_text_to_text_system_begins_with_the_padding_token(home):
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    words = ["<pad>", "</s>", "<unk>", *WORDS, *WORDS.values()]
+    engine = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>"))
+    engine.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    engine.save(str(home / "t5.json"))
+    data = settings(home, vocabulary=home / "t5.json", decoding=Decoding("beam", 2, max_length=6))
+    prepared = translation(data, DataRequest(find("mt5-small")))
+    sizes = {"dim": 16, "num_heads": 2, "head_dim": 8, "num_layers": 1, "ffn_dim": 16, "vocab_size": len(words)}
+    task = prepared.model(mm_kptm.build("mt5-small", heads=["next-tokens"], seed=0, **sizes)).eval()
+    batch = prepared.sources["train"]().batch([0], seeded(0, 0))
+    assert [words[token] for token in batch.inputs.text.ids.tolist()] == ["eins", "zwei", "</s>"]
+    assert [words[token] for token in batch.inputs.target.ids.tolist()] == ["<pad>", "two", "one", "</s>"]
+    assert set(task.predict(batch)[0]["answer"].split()) <= set(words)
+
+
+def test_pieces_that_no_translation_can_have_are_named(home):
+    (home / "pieces.txt").write_text("uno\n")
+    with pytest.raises(UserError, match=r"pieces.txt holds no piece of the vocabulary; list some, one a line$"):
+        translation(settings(home, target_vocabulary=home / "pieces.txt"), DataRequest(find("mbart")))
+    with pytest.raises(UserError, match=r"^data.never has ' ', of which the tokenizer makes no piece$"):
+        translation(settings(home, never=(" ",)), DataRequest(find("mbart")))
 
 
 def test_pieces_are_joined_as_their_tokenizer_cut_them():

@@ -12,7 +12,7 @@ from mm_kptm.datasets.schemas import count_examples, reader
 from mm_kptm.datasets.vision.refcoco import RefCocoData
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import build
-from mm_kptm.experiment.predict import predict, submit
+from mm_kptm.experiment.predict import check_submission, predict, submit
 from mm_kptm.experiment.run import evaluate, train
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.vision.modules.single_stream.vl_bert_embedding import REGION_LABEL
@@ -380,6 +380,11 @@ def test_from_an_experiment_file_to_scores_and_a_submission(task, name, experime
     else:
         header, *body = path.read_text().splitlines()
         assert len(header.split(",")) == 21 and len(body) == 3 and len(rows) == 15
+    check_submission(settings.folder, path, split="test")
+    whole = path.read_text()
+    path.write_text(whole.replace(whole[whole.rindex("0") :], ""))
+    with pytest.raises(UserError, match=path.name):
+        check_submission(settings.folder, path, split="test")
     again = predict(settings.folder, file=tmp_path / f"test.{settings.data.test.suffix[1:]}")
     assert [row["id"] for row in again] == [row["id"] for row in rows]
 
