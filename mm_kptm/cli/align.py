@@ -12,7 +12,8 @@ from mm_kptm.errors import UserError
 if TYPE_CHECKING:
     from mm_kptm.systems.system import System
 
-METHODS = {"procrustes": "linear", "linear": "linear", "feed-forward": "feed-forward"}
+TRAINED = ("linear", "feed-forward", "self-attention", "linear-self-attention", "feed-forward-self-attention")
+METHODS = {"procrustes": "linear", **{kind: kind for kind in TRAINED}}
 
 
 def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -86,7 +87,7 @@ def _fitted(
 
     import mm_kptm
     from mm_kptm.crosslingual.alignment.contextual_maps import mean_cosine
-    from mm_kptm.crosslingual.alignment.fitting import AlignedVectors, fit
+    from mm_kptm.crosslingual.alignment.fitting import AlignedVectors, fit, mapped_cosine
     from mm_kptm.crosslingual.recipes.clbt import CONTEXTUAL_MAP, mapping_of, take_heads
     from mm_kptm.io.atomic import atomic_folder
     from mm_kptm.io.text_lines import numbered_lines
@@ -95,9 +96,18 @@ def _fitted(
     if options.out.exists():
         raise UserError(f"{options.out} exists already; name a folder that does not")
     alignments = [line for _, line in numbered_lines(options.alignments)]
-    vectors = AlignedVectors.of(source, target, pairs, alignments, languages=languages, policy=options.policy)
+    kind = METHODS[options.method]
+    vectors = AlignedVectors.of(
+        source,
+        target,
+        pairs,
+        alignments,
+        languages=languages,
+        policy=options.policy,
+        whole="attention" in kind,
+    )
     torch.manual_seed(options.seed)
-    add(source, CONTEXTUAL_MAP.name, {"kind": METHODS[options.method]})
+    add(source, CONTEXTUAL_MAP.name, {"kind": kind})
     fit(
         mapping_of(source),
         vectors,
@@ -108,13 +118,11 @@ def _fitted(
         seed=options.seed,
     )
     take_heads(source, target)
-    with torch.no_grad():
-        reached = mean_cosine(mapping_of(source)(vectors.source), vectors.target)
     with atomic_folder(options.out) as temporary:
         mm_kptm.save(source.eval(), temporary)
     return {
         "model": str(options.out),
         "pairs of pieces": len(vectors.source),
         "cosine before": round(float(mean_cosine(vectors.source, vectors.target)), 4),
-        "cosine": round(float(reached), 4),
+        "cosine": round(mapped_cosine(mapping_of(source), vectors), 4),
     }

@@ -10,7 +10,8 @@ from torch import Tensor
 
 import mm_kptm
 from mm_kptm import cli, config
-from mm_kptm.crosslingual.alignment.contextual_maps import FeedForwardMap, LinearMap, mean_cosine
+from mm_kptm.batch import OutputRows
+from mm_kptm.crosslingual.alignment.contextual_maps import AttentionMap, FeedForwardMap, LinearMap, mean_cosine
 from mm_kptm.crosslingual.alignment.fitting import AlignedVectors, fit
 from mm_kptm.crosslingual.recipes.clbt import mapping_of
 from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
@@ -86,6 +87,17 @@ def test_a_tagger_of_english_reads_german_behind_the_map(home: Path, capsys: pyt
     assert behind == 1.0 > before
     assert cli.main([*fitted, "--method", "feed-forward", "--epochs", "2", "--out", str(home / "deep")]) == 0
     assert isinstance(mapping_of(mm_kptm.load(str(home / "deep"))), FeedForwardMap)
+    capsys.readouterr()
+    attentive = [*fitted, "--method", "linear-self-attention", "--epochs", "30", "--out", str(home / "attentive")]
+    assert cli.main(attentive) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["cosine"] > 0.8 > told["cosine before"]
+    loaded = mm_kptm.load(str(home / "attentive"))
+    assert isinstance(mapping_of(loaded), AttentionMap)
+    inputs = loaded.tokenizer(["rot hund rennt", "blau"])
+    every = loaded(inputs).text
+    some = loaded(inputs, OutputRows({"text": torch.tensor([2, 6])})).text
+    torch.testing.assert_close(some, every[[2, 6]])
     assert cli.main([*fitted, "--out", str(home / "mapped")]) == 2
     (home / "ted.align").write_text("0-0\n")
     assert cli.main([*fitted, "--out", str(home / "other")]) == 2
@@ -114,6 +126,8 @@ def test_a_map_is_found_by_gradient_and_the_best_epoch_is_kept(loss: str) -> Non
     assert mean_cosine(found(aligned.source), aligned.target) > 0.95
     exact = fit(LinearMap(6), aligned, method="procrustes")
     torch.testing.assert_close(exact.weight, rotation, atol=1e-5, rtol=0)
+    with pytest.raises(UserError, match=r"reads whole sentences, but only vectors of aligned pieces were kept"):
+        fit(AttentionMap(6, num_heads=2), aligned, method="gradient", epochs=1)
     with pytest.raises(UserError, match=r"Procrustes gives a linear map; take the gradient for another"):
         fit(FeedForwardMap(6, hidden_dim=6), aligned, method="procrustes")
 
@@ -133,7 +147,7 @@ def test_what_cannot_be_aligned_is_named(home: Path) -> None:
     wide.tokenizer = one.tokenizer
     with pytest.raises(UserError, match=r"states of 32 dims cannot be mapped to 16; take encoders of one width"):
         AlignedVectors.of(wide, other, pair, ["0-0"], languages=("de", "en"))
-    with pytest.raises(UserError, match=r"a contextual map is linear or feed-forward, not 'cubic'"):
+    with pytest.raises(UserError, match=r"a contextual map is one of linear, feed-forward, .*, not 'cubic'"):
         add(system(), "contextual-map", {"kind": "cubic"})
     with pytest.raises(UserError, match=r"this mbert-base has no contextual map; `mm-kptm align` adds one"):
         mapping_of(one)

@@ -55,7 +55,7 @@ def test_no_arguments_print_the_help(capsys):
     [
         (["kg"], "the following arguments are required: ACTION; see `mm-kptm kg --help`"),
         (["trian", "a.yaml", "--train.steps=1"], "the command line has no verb 'trian'; did you mean train?"),
-        (["qqqq"], "the command line has no verb 'qqqq'; there are ask, "),
+        (["qqqq"], "the command line has no verb 'qqqq'; there are align, ask, "),
         (["kg", "trian"], "kg has no action 'trian'; did you mean train?"),
         (
             ["list", "systms"],

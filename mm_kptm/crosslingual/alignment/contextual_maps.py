@@ -8,6 +8,7 @@ Shapes: N aligned pairs, D dim.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Literal
 
@@ -15,6 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from mm_kptm.errors import UserError
+from mm_kptm.nn.ragged import AttentionLayout
+from mm_kptm.nn.sublayers import attention_sublayer
 
 
 class LinearMap(nn.Linear):
@@ -66,6 +69,45 @@ class FeedForwardMap(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         """Map states [..., D]."""
         return self.layers(states)
+
+
+class AttentionMap(nn.Module):
+    """A map that also looks at the sentence: attention blocks of BERT, perhaps behind one of the maps above.
+
+    Args:
+        dim: of both spaces.
+        num_heads: of every block.
+        num_blocks: attention blocks, each with its residual and norm.
+        before: from states to those that the blocks read; as they are unless given.
+        dropout: of states and weights.
+
+    Raises:
+        UserError: no block, or heads that do not divide the dim.
+    """
+
+    def __init__(
+        self, dim: int, *, num_heads: int, num_blocks: int = 1, before: nn.Module | None = None, dropout: float = 0.1
+    ) -> None:
+        super().__init__()
+        if num_blocks < 1:
+            raise UserError(f"a map with attention has at least one block, not {num_blocks}")
+        self.before = nn.Identity() if before is None else before
+        self.blocks = nn.ModuleList(attention_sublayer(dim, num_heads, dropout=dropout) for _ in range(num_blocks))
+
+    def forward(self, states: Tensor, attention_layout: AttentionLayout) -> Tensor:
+        """The mapped query rows of states [T, D] of whole sentences, [Q, D]."""
+        whole = unrestricted(attention_layout)
+        states = self.before(states)
+        *earlier, last = self.blocks
+        for block in earlier:
+            states = block(states, whole)
+        mapped: Tensor = last(states, attention_layout)
+        return mapped
+
+
+def unrestricted(attention_layout: AttentionLayout) -> AttentionLayout:
+    """The layout of self-attention with every row of its stream as a query."""
+    return replace(attention_layout, queries=attention_layout.sources, query_rows=None)
 
 
 def procrustes(source: Tensor, target: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ Shapes: N aligned pairs of pieces, D dim.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -15,8 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import EVERY_ROW, Encoded, OutputRows
+from mm_kptm.batch import EVERY_ROW, Encoded, OutputRows, SequenceLayout
 from mm_kptm.crosslingual.alignment.contextual_maps import (
+    AttentionMap,
     LinearMap,
     cosine_loss,
     margin_loss,
@@ -27,6 +28,7 @@ from mm_kptm.crosslingual.alignment.contextual_maps import (
 from mm_kptm.crosslingual.alignment.word_pairs import Policy, piece_pairs
 from mm_kptm.errors import UserError
 from mm_kptm.nn.assembly import required_text
+from mm_kptm.nn.ragged import self_attention_layout
 from mm_kptm.systems.system import System
 
 Loss = Literal["squared-distance", "cosine", "margin"]
@@ -45,11 +47,15 @@ class AlignedVectors:
         source: of the encoder that is mapped, [N, D].
         target: of the one whose space it is mapped to, [N, D].
         counts: pairs of every sentence, their sum N.
+        sentences: all states of every source sentence, [its tokens, D]; empty where none were kept.
+        places: of the aligned pieces among these, for every sentence.
     """
 
     source: Tensor
     target: Tensor
     counts: tuple[int, ...]
+    sentences: tuple[Tensor, ...] = ()
+    places: tuple[Tensor, ...] = ()
 
     @classmethod
     def of(
@@ -62,6 +68,7 @@ class AlignedVectors:
         languages: tuple[str, str],
         policy: Policy = "1to1",
         batch_size: int = 32,
+        whole: bool = False,
     ) -> AlignedVectors:
         """Read sentences and their translations with both encoders.
 
@@ -73,6 +80,7 @@ class AlignedVectors:
             languages: codes of the two.
             policy: what is done with pieces that stand in several pairs, see :func:`~.word_pairs.piece_pairs`.
             batch_size: pairs that are read at a time.
+            whole: whether all states of the source sentences are kept, for a map with attention.
 
         Raises:
             UserError: there are more or fewer alignments than pairs, one names a piece that is not there, states of
@@ -89,11 +97,16 @@ class AlignedVectors:
         kept, sides = _kept(places, [_texts(source, pairs, languages, 0), _texts(target, pairs, languages, 1)])
         if not any(map(len, kept)):
             raise UserError("no aligned pair of pieces is left of the alignments; look at them, or choose a policy")
-        vectors = [
-            _states(system, texts, [pair[:, side] for pair in kept], batch_size)
-            for side, (system, texts) in enumerate(zip((source, target), sides, strict=True))
-        ]
-        return cls(vectors[0], vectors[1], tuple(map(len, kept)))
+        positions = [[pair[:, side] for pair in kept] for side in (0, 1)]
+        read = _sentences(source, sides[0], batch_size)
+        vectors, sentences = [], []
+        for states, rows in zip(read, positions[0], strict=True):
+            vectors.append(states[rows])
+            sentences += [states] if whole else []
+        theirs = zip(_sentences(target, sides[1], batch_size), positions[1], strict=True)
+        other = torch.cat([states[rows] for states, rows in theirs])
+        counts = tuple(map(len, kept))
+        return cls(torch.cat(vectors), other, counts, tuple(sentences), tuple(positions[0]) if whole else ())
 
 
 @dataclass(frozen=True)
@@ -139,19 +152,16 @@ def _kept(places: Sequence[Tensor], sides: Sequence[_Texts]) -> tuple[list[Tenso
     return kept, sides
 
 
-@torch.no_grad()
-def _states(system: System, texts: _Texts, places: Sequence[Tensor], batch_size: int) -> Tensor:
-    """The last states at the given places of every text, [N, D]."""
-    device, found = next(system.parameters()).device, []
+def _sentences(system: System, texts: _Texts, batch_size: int) -> Iterator[Tensor]:
+    """Iterate over the last states of every text, [its tokens, D]."""
+    device = next(system.parameters()).device
     for first in range(0, len(texts.texts), batch_size):
         part = slice(first, first + batch_size)
         spoken = None if texts.languages is None else texts.languages[part]
         inputs = system.tokenizer(texts.texts[part], languages=spoken).to(device)
-        encoded: Encoded = system(inputs, OutputRows({"text": EVERY_ROW}, pooled=False))
-        starts = required_text(inputs).layout.starts(device).tolist()
-        rows = torch.cat([start + one.to(device) for start, one in zip(starts, places[part], strict=True)])
-        found.append(encoded.text[rows].float().cpu())
-    return torch.cat(found)
+        with torch.no_grad():
+            encoded: Encoded = system(inputs, OutputRows({"text": EVERY_ROW}, pooled=False))
+        yield from encoded.text.float().cpu().split(required_text(inputs).layout.lengths)
 
 
 def fit(
@@ -199,14 +209,39 @@ def fit(
             rows = torch.cat([torch.arange(int(firsts[one]), int(firsts[one + 1])) for one in chosen.tolist()])
             if not len(rows):
                 continue
-            mapped = mapping(source[rows])
+            mapped = _mapped(mapping, vectors, source, rows, chosen.tolist())
             mapped = F.normalize(mapped) if normalise else mapped
             optimizer.zero_grad()
             objective(mapped, target[rows]).backward()
             optimizer.step()
         with torch.no_grad():
-            reached = float(mean_cosine(mapping(source), target))
+            reached = mapped_cosine(mapping, vectors)
         if reached > best:
             best, kept = reached, copy.deepcopy(mapping.state_dict())
     mapping.load_state_dict(kept)
     return mapping
+
+
+@torch.no_grad()
+def mapped_cosine(mapping: nn.Module, vectors: AlignedVectors) -> float:
+    """The mean cosine of the mapped vectors and their targets."""
+    training = mapping.training
+    mapping.eval()
+    every = torch.arange(len(vectors.source))
+    mapped = _mapped(mapping, vectors, vectors.source, every, range(len(vectors.counts)))
+    mapping.train(training)
+    return float(mean_cosine(mapped, vectors.target))
+
+
+def _mapped(mapping: nn.Module, vectors: AlignedVectors, source: Tensor, rows: Tensor, chosen: Sequence[int]) -> Tensor:
+    """The mapped vectors of the given rows, those of the chosen sentences, of which attention reads all states."""
+    if not isinstance(mapping, AttentionMap):
+        mapped: Tensor = mapping(source[rows])
+        return mapped
+    if not vectors.sentences:
+        raise UserError("a map with attention reads whole sentences, but only vectors of aligned pieces were kept")
+    layout = SequenceLayout(tuple(len(vectors.sentences[one]) for one in chosen))
+    states = mapping(torch.cat([vectors.sentences[one] for one in chosen]), self_attention_layout(layout))
+    places = [start + vectors.places[one] for start, one in zip(layout.starts(states.device), chosen, strict=True)]
+    found: Tensor = states[torch.cat(places)]
+    return found

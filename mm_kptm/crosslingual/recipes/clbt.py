@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor, nn
 
 from mm_kptm.adaptation.layer_stack import in_layer_stack
-from mm_kptm.crosslingual.alignment.contextual_maps import FeedForwardMap, LinearMap
+from mm_kptm.crosslingual.alignment.contextual_maps import (
+    AttentionMap,
+    FeedForwardMap,
+    LinearMap,
+    unrestricted,
+)
 from mm_kptm.errors import UserError
 from mm_kptm.models.single import SingleStream
+from mm_kptm.nn.attention import Attention
 from mm_kptm.nn.ragged import AttentionLayout
 from mm_kptm.systems.discovery import find, heads_of
 from mm_kptm.systems.recipe import Addition
 from mm_kptm.systems.system import System
 
 PAPER = "Wang et al. 2019, Cross-Lingual BERT Transformation for Zero-Shot Dependency Parsing, EMNLP, arXiv:1909.06775"
+
+
+_ATTENTION = "self-attention"
+Kind = Literal["linear", "feed-forward", "self-attention", "linear-self-attention", "feed-forward-self-attention"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class MappedLayer(nn.Module):
@@ -27,7 +38,9 @@ class MappedLayer(nn.Module):
         self.mapping = mapping
 
     def forward(self, x: Tensor, attention_layout: AttentionLayout) -> Tensor:
-        """The mapped states of the wanted rows of [T, D]."""
+        """The mapped states of the wanted rows of [T, D]; a map with attention needs the others as well."""
+        if isinstance(self.mapping, AttentionMap):
+            return self.mapping(self.layer(x, unrestricted(attention_layout)), attention_layout)
         mapped: Tensor = self.mapping(self.layer(x, attention_layout))
         return mapped
 
@@ -35,31 +48,40 @@ class MappedLayer(nn.Module):
 def mapped(
     encoder: SingleStream,
     *,
-    kind: Literal["linear", "feed-forward"] = "linear",
+    kind: Kind = "linear",
     hidden_dim: int = 0,
     num_layers: int = 2,
     activation: Literal["leaky_relu", "tanh"] = "leaky_relu",
+    num_blocks: int = 1,
 ) -> SingleStream:
     """The same stream with a map behind its last layer; a linear one is at first the identity.
 
     Args:
         encoder: its parts are shared.
-        kind: linear without bias, or linear layers with a non-linearity between them.
+        kind: linear without bias, linear layers with a non-linearity between them, attention blocks, or one of the
+            former before the latter.
         hidden_dim: width between the layers of the latter; that of the encoder where it is 0.
         num_layers: of the latter.
         activation: of the latter.
+        num_blocks: attention blocks, with as many heads as the encoder's last layer.
 
     Raises:
         UserError: another kind.
     """
-    if kind == "linear":
-        mapping: nn.Module = LinearMap(encoder.dim)
-    elif kind == "feed-forward":
-        hidden_dim = hidden_dim or encoder.dim
-        mapping = FeedForwardMap(encoder.dim, hidden_dim=hidden_dim, num_layers=num_layers, activation=activation)
-    else:
-        raise UserError(f"a contextual map is linear or feed-forward, not {kind!r}")
+    if kind not in KINDS:
+        raise UserError(f"a contextual map is one of {', '.join(KINDS)}, not {kind!r}")
     *layers, last = encoder.layers
+    before: nn.Module | None = None
+    if kind.startswith("linear"):
+        before = LinearMap(encoder.dim)
+    elif kind.startswith("feed-forward"):
+        hidden_dim = hidden_dim or encoder.dim
+        before = FeedForwardMap(encoder.dim, hidden_dim=hidden_dim, num_layers=num_layers, activation=activation)
+    mapping = before
+    if kind.endswith(_ATTENTION):
+        heads = next((part.num_heads for part in last.modules() if isinstance(part, Attention)), 1)
+        mapping = AttentionMap(encoder.dim, num_heads=heads, num_blocks=num_blocks, before=before)
+    assert mapping is not None
     return SingleStream(encoder.embed, [*layers, MappedLayer(last, mapping)], encoder.pooler, dim=encoder.dim)
 
 

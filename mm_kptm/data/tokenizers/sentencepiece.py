@@ -8,13 +8,13 @@ from tokenizers import Tokenizer as Engine
 
 from mm_kptm.data.tokenizers.protocol import Pieces, Specials
 from mm_kptm.data.tokenizers.sentencepiece_model import MARK, UNKNOWN, SentencePieceModel
-from mm_kptm.data.tokenizers.tokenizer_json import ROBERTA_SPECIALS
+from mm_kptm.data.tokenizers.tokenizer_json import ROBERTA_SPECIALS, T5_SPECIALS, t5_specials
 from mm_kptm.errors import UserError
 from mm_kptm.io.text_lines import numbered_lines
 
 #: Signs that ERNIE-M's second cut sets apart, besides ideographs.
 SIGNS = frozenset(",;:.?!~，；：。？！《》【】")
-#: Special pieces of models that hold them, in the order of BERT's: ALBERT's and RemBERT's, XLNet's, T5's.
+#: Special pieces of models that hold them, in the order of BERT's: ALBERT's and RemBERT's, XLNet's, and others.
 PLAIN_SPECIALS = (
     ("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]"),
     ("<pad>", "<unk>", "<cls>", "<sep>", "<mask>"),
@@ -65,7 +65,7 @@ class SentencePiece:
 
     @classmethod
     def plain(cls, model: Path) -> SentencePiece:
-        """The ids of the model itself, which holds the special tokens (ALBERT, RemBERT, XLNet).
+        """The ids of the model itself, which holds the special tokens (ALBERT, RemBERT, XLNet, T5).
 
         Raises:
             UserError: the file cannot be read, or it lacks a special token.
@@ -84,6 +84,9 @@ class SentencePiece:
                     read.pieces,
                     Specials(pad, unknown, start, stop, mask, between),
                 )
+        if all(name in ids for name in T5_SPECIALS):
+            pad, unknown, stop = (ids[name] for name in T5_SPECIALS)
+            return cls(read.engine(read.pieces, T5_SPECIALS[1]), read.pieces, t5_specials(pad, unknown, stop))
         raise UserError(
             f"{model} has no special tokens ({', '.join(PLAIN_SPECIALS[0])}, say), and only sentencepiece.bpe.model of "
             "XLM-R and its kin is read without them"

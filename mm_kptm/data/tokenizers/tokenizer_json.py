@@ -16,6 +16,9 @@ from mm_kptm.errors import UserError
 #: Special tokens of RoBERTa-like tokenizers, in the order of BERT's.
 ROBERTA_SPECIALS = ("<pad>", "<unk>", "<s>", "</s>", "<mask>")
 
+#: Those of T5, whose texts begin with nothing and whose decoder begins with the padding token.
+T5_SPECIALS = ("<pad>", "<unk>", "</s>")
+
 _SPARSE, _GAP = 4, 100_000  #: ids may go up to this many times the number of pieces, and this many more
 
 
@@ -114,7 +117,15 @@ def _specials(engine: Engine, name: str) -> Specials:
         if len(ids) == len(names):
             pad, unknown, start, stop, mask = ids
             return Specials(pad, unknown, start, stop, mask, between)
+    pad_unknown_stop = [number for one in T5_SPECIALS if (number := engine.token_to_id(one)) is not None]
+    if len(pad_unknown_stop) == len(T5_SPECIALS):
+        return t5_specials(*pad_unknown_stop)
     raise UserError(f"{name} has neither {', '.join(BERT_SPECIALS)} nor {', '.join(ROBERTA_SPECIALS)}")
+
+
+def t5_specials(pad: int, unknown: int, stop: int) -> Specials:
+    """The special tokens of T5; there is none that hides a token."""
+    return Specials(pad, unknown, start=pad, stop=stop, mask=unknown, opens=False)
 
 
 def _shown(text: str, start: int, end: int) -> tuple[int, int]:

@@ -110,6 +110,7 @@ class BlockSource:
         """The blocks of the given indices; positions count from the first token of each."""
         places = [self._place(index) for index in indices]
         rows = [self.corpus.read(language, block) for language, block in places]
+        self.corpus.release()
         layout = SequenceLayout(tuple(map(len, rows)))
         ids = torch.from_numpy(np.concatenate(rows))
         spoken = torch.tensor([self.languages.index(language) for language, _ in places])

@@ -142,7 +142,10 @@ class _Form:
         """The first token of what is written."""
         if self.codes == "last":
             return self._code(self.data.target)
-        return self.tokenizer.specials.stop if self.codes == "first" else self.tokenizer.specials.start
+        specials = self.tokenizer.specials
+        if not specials.opens:  # T5's decoder begins with the padding token
+            return specials.pad
+        return specials.stop if self.codes == "first" else specials.start
 
     @property
     def first(self) -> int | None:
@@ -165,7 +168,7 @@ class _Form:
         specials, room = self.tokenizer.specials, self.data.max_length - 2
         ids = list(self.tokenizer.encode(text, self.data.source).ids[:room])
         if self.codes == "none":
-            return [specials.start, *ids, specials.stop]
+            return [*([specials.start] if specials.opens else ()), *ids, specials.stop]
         code = self._code(self.data.source)
         return [*ids, specials.stop, code] if self.codes == "last" else [code, *ids, specials.stop]
 

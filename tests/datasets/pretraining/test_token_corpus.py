@@ -149,3 +149,23 @@ def test_peak_memory_of_a_process_does_not_grow_with_the_text(tmp_path: Path) ->
     assert max(peaks["build"] + peaks["draw"]) < 500
     for first, second in peaks.values():
         assert second - first < 2.4 + 8, peaks  # megabytes; the allocator moves by a few
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").is_file(), reason="resident pages are read where Linux tells them")
+def test_pages_that_were_read_are_given_back(files: dict[str, Path], tmp_path: Path) -> None:
+    found = corpus(files, tmp_path, 6)
+
+    def resident() -> int:
+        maps, total, ours = Path("/proc/self/smaps").read_text(), 0, False
+        for line in maps.splitlines():
+            if "-" in line.split()[0]:
+                ours = line.endswith(str(tmp_path / "corpus" / "tokens.npy"))
+            elif ours and line.startswith("Rss:"):
+                total += int(line.split()[1])
+        return total
+
+    before = found.read("en", 3)
+    assert resident() > 0
+    found.release()
+    assert resident() == 0
+    assert np.array_equal(found.read("en", 3), before)

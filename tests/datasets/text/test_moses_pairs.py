@@ -136,6 +136,23 @@ def test_what_a_translation_may_say_is_a_setting(home, recipe, family, method):
     assert prepared.fingerprints.keys() >= {"target_vocabulary"}
 
 
+def test_a_text_to_text_system_begins_with_the_padding_token(home):
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    words = ["<pad>", "</s>", "<unk>", *WORDS, *WORDS.values()]
+    engine = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>"))
+    engine.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    engine.save(str(home / "t5.json"))
+    data = settings(home, vocabulary=home / "t5.json", decoding=Decoding("beam", 2, max_length=6))
+    prepared = translation(data, DataRequest(find("mt5-small")))
+    sizes = {"dim": 16, "num_heads": 2, "head_dim": 8, "num_layers": 1, "ffn_dim": 16, "vocab_size": len(words)}
+    task = prepared.model(mm_kptm.build("mt5-small", heads=["next-tokens"], seed=0, **sizes)).eval()
+    batch = prepared.sources["train"]().batch([0], seeded(0, 0))
+    assert [words[token] for token in batch.inputs.text.ids.tolist()] == ["eins", "zwei", "</s>"]
+    assert [words[token] for token in batch.inputs.target.ids.tolist()] == ["<pad>", "two", "one", "</s>"]
+    assert set(task.predict(batch)[0]["answer"].split()) <= set(words)
+
+
 def test_pieces_that_no_translation_can_have_are_named(home):
     (home / "pieces.txt").write_text("uno\n")
     with pytest.raises(UserError, match=r"pieces.txt holds no piece of the vocabulary; list some, one a line$"):
