@@ -7,7 +7,8 @@ Run from the root of the repository::
 
 Each task is a file of ``experiments/atlas``. Small splits are trained in five folds, whose answers are put together:
 every fact, country or family is asked about by a model that was not trained on it. Intervals are drawn from what
-answers share: families of concepts, or countries. Runs that have ended are not trained again.
+answers share: families of concepts, or countries. Runs that have ended are not trained again, and tables of tasks that
+the folder holds no runs of stay as they are.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -96,6 +98,23 @@ def table(task: str, runs: Sequence[Run]) -> Table:
     return Table(TITLES[task], tuple(rows), f"{folds}; `experiments/atlas/{task}.yaml`.")
 
 
+def write_tables(out: Path, docs: Path) -> None:
+    """Write the tables of all tasks that a folder holds runs of; those of other tasks stay."""
+    path = docs / "atlas-results.json"
+    results = json.loads(path.read_text(encoding="utf-8"))
+    kept = {one["title"]: one for one in results.get("tasks", ())}
+    for task, folds in FOLDS.items():
+        folders = [out / f"{task}-fold-{fold}" for fold in range(folds)]
+        runs = [read_run(folder) for folder in folders if (folder / "baselines.json").is_file()]
+        if runs:
+            kept[TITLES[task]] = as_json(table(task, runs))
+    found = [kept[title] for title in TITLES.values() if title in kept]
+    tables = [Table(one["title"], tuple(Row(**row) for row in one["rows"]), one["note"]) for one in found]
+    write_section(docs / "atlas.md", BEGIN, END, "\n".join(markdown_table(one) for one in tables))
+    results |= {"tasks_version": ATLAS_VERSION, "tasks": found}
+    path.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     """Train what is asked for, and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -108,25 +127,13 @@ def main() -> None:
         for fold in options.fold or range(FOLDS[task]):
             if fold < FOLDS[task]:
                 measured(task, fold, options.out)
-    tables = []
-    for task, folds in FOLDS.items():
-        folders = [options.out / f"{task}-fold-{fold}" for fold in range(folds)]
-        runs = [read_run(folder) for folder in folders if (folder / "baselines.json").is_file()]
-        if runs:
-            tables.append(table(task, runs))
-    write_section(options.docs / "atlas.md", BEGIN, END, "\n".join(markdown_table(one) for one in tables))
-    path = options.docs / "atlas-results.json"
-    results = json.loads(path.read_text(encoding="utf-8"))
-    results["tasks_version"] = ATLAS_VERSION
-    results["tasks"] = [
-        {
-            "title": one.title,
-            "note": one.note,
-            "rows": [{key: value for key, value in vars(row).items() if value is not None} for row in one.rows],
-        }
-        for one in tables
-    ]
-    path.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_tables(options.out, options.docs)
+
+
+def as_json(table: Table) -> dict[str, Any]:
+    """One table of the leaderboard, without what is not known."""
+    rows = [{key: value for key, value in vars(row).items() if value is not None} for row in table.rows]
+    return {"title": table.title, "note": table.note, "rows": rows}
 
 
 if __name__ == "__main__":

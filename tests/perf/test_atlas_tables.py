@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from benchmarks.atlas import markdown_table, write_section
-from benchmarks.atlas_tasks import FOLDS, SPLITS, experiment_of, table
+from benchmarks.atlas import DOCS, markdown_table, write_section
+from benchmarks.atlas_tasks import FOLDS, SPLITS, experiment_of, table, write_tables
 from mm_kptm.report import Run
 from mm_kptm.report.runs import Prediction
 
@@ -44,6 +45,14 @@ def test_every_task_has_a_file_for_each_of_its_folds(tmp_path: Path):
     for task, folds in FOLDS.items():
         settings = experiment_of(task, folds - 1, tmp_path)
         assert settings.name == f"{task}-fold-{folds - 1}" and (folds == 1 or settings.data.fold == folds - 1)
+
+
+def test_tables_of_tasks_without_runs_stay_byte_for_byte(tmp_path: Path):
+    names = ("atlas.md", "atlas-results.json")
+    for name in names:
+        shutil.copy(DOCS / name, tmp_path)
+    write_tables(tmp_path / "none", tmp_path)
+    assert all((tmp_path / name).read_bytes() == (DOCS / name).read_bytes() for name in names)
 
 
 def test_a_section_of_a_page_is_replaced_and_the_rest_is_kept(tmp_path: Path, rows):
