@@ -6,6 +6,7 @@ Shapes: Q query rows, S source rows, H heads, E dim of one head, C calls, B sequ
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
@@ -76,9 +77,18 @@ def gathered(query: Tensor, key: Tensor, value: Tensor, calls: AttentionCalls) -
 
 
 def _dense(query: Tensor, key: Tensor, value: Tensor, count: int, mask: Tensor | None, dropout: float) -> Tensor:
-    """Sequences of one length each side; mask [count, 1, n, m]."""
+    """Sequences of one length each side; mask [count, 1, n, m].
+
+    A CPU differentiates attention in 16 bits several times more slowly than in float32, which is then used.
+    """
+    dtype, differentiated = query.dtype, torch.is_grad_enabled() and query.requires_grad
+    widened = differentiated and query.device.type == "cpu" and dtype in (torch.bfloat16, torch.float16)
+    if widened:
+        query, key, value = query.float(), key.float(), value.float()
     q, k, v = (rows.unflatten(0, (count, -1)).transpose(1, 2) for rows in (query, key, value))  # [count, H, n, E]
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout).transpose(1, 2).flatten(0, 1)
+    with torch.autocast("cpu", enabled=False) if widened else nullcontext():
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+    return out.transpose(1, 2).flatten(0, 1).to(dtype)
 
 
 def _varlen(

@@ -90,6 +90,33 @@ def test_outputs_and_gradients_are_those_of_the_padded_reference(name: str, kern
     torch.testing.assert_close(found, wanted)
 
 
+@pytest.mark.parametrize("autocast", [False, True])
+def test_a_cpu_differentiates_attention_in_float32(autocast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """bfloat16 comes in and out; where nothing is differentiated it is computed in."""
+    computed: list[torch.dtype] = []
+    attention = torch.nn.functional.scaled_dot_product_attention
+
+    def watched(query: Tensor, *given: Tensor, **options: Any) -> Tensor:
+        out = attention(query, *given, **options)
+        computed.append(out.dtype)
+        return out
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", watched)
+    layout = LAYOUTS["self"]
+    streams = [rows.detach().bfloat16().requires_grad_() for rows in rows_of(layout)]
+    calls = layout.calls("runs", torch.device("cpu"))
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        out = compute_calls(*streams, calls, 0.0)
+    gradients = torch.autograd.grad(out.sum(), streams)
+    assert {*computed} == {torch.float32}
+    assert {one.dtype for one in (out, *gradients)} == {torch.bfloat16}
+    torch.testing.assert_close(out.double(), padded_attend(*rows_of(layout), layout), rtol=0.02, atol=0.02)
+    computed.clear()
+    with torch.no_grad():
+        compute_calls(*streams, calls, 0.0)
+    assert {*computed} == {torch.bfloat16}
+
+
 def test_the_backward_pass_of_the_operator_drops_what_the_forward_pass_dropped() -> None:
     layout = LAYOUTS["tree"]
     calls = layout.calls("groups", torch.device("cpu"))
