@@ -47,6 +47,21 @@ class ScaledVocabulary(nn.Module):
         return nn.functional.linear(rows * self.scale, self.word.weight)
 
 
+class TextToText(Seq2Seq):
+    """An encoder-decoder that knows what its output matrix is.
+
+    Args:
+        source, target: as of :class:`~mm_kptm.models.seq2seq.Seq2Seq`.
+        tied: whether it is the word table.
+        scaled: whether it reads states over the root of their dim.
+    """
+
+    def __init__(self, source: NormedSingleStream, target: NormedDecoder, *, tied: bool, scaled: bool) -> None:
+        super().__init__(source, target)
+        self.tied = tied
+        self.scaled = scaled
+
+
 def t5(
     *,
     dim: int = 768,
@@ -64,7 +79,7 @@ def t5(
     scaled: bool = True,
     norm_eps: float = 1e-6,
     dropout: float = 0.1,
-) -> Seq2Seq:
+) -> TextToText:
     """The encoder-decoder of Raffel et al. (2020, section 2.1); the defaults are the first base model.
 
     Pre-norm layers with root-mean-square norms and another after each stack; the first layer of a stack holds the bias
@@ -93,11 +108,8 @@ def t5(
         PreNormDecoderLayer(attention(bias=back), attention(bias=None), feed_forward(dim, ffn_dim, norm(dim), **rates))
         for _ in range(num_layers if num_decoder_layers is None else num_decoder_layers)
     )
-    model = Seq2Seq(
-        source,
-        NormedDecoder(WordEmbedding(word, dropout), written, nn.Sequential(norm(dim), nn.Dropout(dropout))),
-    )
-    model.tied, model.scaled = tied, scaled  # type: ignore[assignment]  # booleans beside modules
+    target = NormedDecoder(WordEmbedding(word, dropout), written, nn.Sequential(norm(dim), nn.Dropout(dropout)))
+    model = TextToText(source, target, tied=tied, scaled=scaled)
     _begin(model, dim, head_dim, num_heads, ffn_dim)
     return model
 
@@ -121,7 +133,7 @@ def _begin(model: nn.Module, dim: int, head_dim: int, num_heads: int, ffn_dim: i
             parameter.normal_(0.0, std)
 
 
-def next_tokens(encoder: Seq2Seq) -> ScaledVocabulary:
+def next_tokens(encoder: TextToText) -> ScaledVocabulary:
     """The output matrix: the words over the root of the dim, or one of its own."""
     word = submodule(encoder, "target.embed.word", nn.Embedding)
     if not encoder.tied:
