@@ -14,7 +14,7 @@ from mm_kptm.experiment.settings import EncoderSettings, Experiment, KnowledgeSe
 from mm_kptm.suites.atlas.data.atlas import open_atlas
 from mm_kptm.suites.atlas.datasets.flag_controls import controls
 from mm_kptm.suites.atlas.datasets.flag_questions import REAL, FlagQuestion, generate, inject, steps_of, table_of
-from mm_kptm.suites.atlas.datasets.flag_settings import AtlasFlagsData
+from mm_kptm.suites.atlas.datasets.flag_settings import AtlasFlagsData, entity_word
 from mm_kptm.suites.atlas.datasets.flags import right_answers
 from mm_kptm.suites.atlas.datasets.hops import HOP_QUESTIONS, SCRIPT_WORDS, TWO_STEPS
 
@@ -50,6 +50,15 @@ def test_the_two_injected_facts_lead_to_the_answer(data, arm):
             assert one.injected[one.candidates.index(one.country)] != between[one.country]
         if arm == "oracle":
             assert len(one.middle) == 1 and len([fact for fact in one.injected if fact]) == 1
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_a_language_and_its_script_are_two_words(language):
+    first, second = (
+        {entity_word(HOPS.atlas, one, language) for one in HOPS.objects[relation]}
+        for relation in ("official_language", "language_script")
+    )
+    assert not first & second and {"arabic", "arabisch"} & {word.rpartition(":")[2] for word in first}
 
 
 def test_random_facts_leave_the_answer():
