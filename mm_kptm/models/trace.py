@@ -180,13 +180,13 @@ class _Recorder:
         if isinstance(output, Assembled) and not self.parts:
             self.parts = _parts(output)
 
-    def _observe(self, query: Tensor, key: Tensor, attention_layout: AttentionLayout) -> None:
+    def _observe(self, query: Tensor, key: Tensor, attention_layout: AttentionLayout, bias: Tensor | None) -> None:
         module = self._running[-1] if self._running else self._encoder
         names, call = self._names[module], self._calls[module]
         self._calls[module] += 1
         name = names[min(call, len(names) - 1)]
         q = pad(query, attention_layout.queries).transpose(1, 2)
-        weights = padded_weights(q, pad(key, attention_layout.sources).transpose(1, 2), attention_layout)
+        weights = padded_weights(q, pad(key, attention_layout.sources).transpose(1, 2), attention_layout, bias)
         self.by_module[name].append(weights)
         self._new.append(_Record(name, weights, attention_layout, len(self._new), repeated=call >= len(names)))
 

@@ -197,19 +197,33 @@ def runs(queries: SequenceLayout, sources: SequenceLayout) -> Iterator[tuple[sli
         start = stop
 
 
-Observer = Callable[[Tensor, Tensor, AttentionLayout], None]
+Observer = Callable[[Tensor, Tensor, AttentionLayout, Tensor | None], None]
 _observer: Observer | None = None
 
 
 @contextmanager
 def observed_attention(observer: Observer) -> Iterator[None]:
-    """Context manager in which ``observer`` gets query, key and layout of every :func:`attend`."""
+    """Context manager in which ``observer`` gets query, key, layout and bias of every attention (:func:`observe`)."""
     global _observer
     previous, _observer = _observer, observer
     try:
         yield
     finally:
         _observer = previous
+
+
+def observe(query: Tensor, key: Tensor, attention_layout: AttentionLayout, bias: Tensor | None = None) -> None:
+    """Show a call of attention to the observer, if there is one; arguments as those of :func:`padded_weights`.
+
+    :func:`attend` does so; attention that computes its scores otherwise says so by itself.
+    """
+    if _observer is not None:
+        _observer(query, key, attention_layout, bias)
+
+
+def observed() -> bool:
+    """Whether there is an observer."""
+    return _observer is not None
 
 
 def attend(
@@ -221,8 +235,7 @@ def attend(
     """
     if torch.compiler.is_compiling():
         return _compiled_attend(query, key, value, attention_layout, dropout)
-    if _observer is not None:
-        _observer(query, key, attention_layout)
+    observe(query, key, attention_layout)
     if not len(query):
         return query  # the kernels need at least one row
     if (records := _records.get()) is not None:
@@ -298,8 +311,8 @@ def weights(query: Tensor, key: Tensor, attention_layout: AttentionLayout) -> li
     return [one[:, :n, :m] for one, n, m in sizes]
 
 
-def padded_weights(query: Tensor, key: Tensor, attention_layout: AttentionLayout) -> Tensor:
-    """Softmax of the scores over unmasked source rows, [B, H, n, m]."""
+def padded_weights(query: Tensor, key: Tensor, attention_layout: AttentionLayout, bias: Tensor | None = None) -> Tensor:
+    """Softmax of the scores over unmasked source rows, [B, H, n, m]; ``bias`` of that shape is added to the scores."""
     device = query.device
     rows = (
         torch.arange(attention_layout.queries.total, device=device)
@@ -313,6 +326,7 @@ def padded_weights(query: Tensor, key: Tensor, attention_layout: AttentionLayout
         attention_mask = seen & attention_layout.mask.mask_mod(numbers, sources)
         seen = torch.where(attention_mask.any(-1, keepdim=True), attention_mask, seen)
     scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
+    scores = scores if bias is None else scores + bias
     unseen = ~seen.unsqueeze(1)
     # the second fill is for rows without sources: their softmax is undefined, their output is zero
     return scores.masked_fill(unseen, float("-inf")).softmax(-1).masked_fill(unseen, 0.0)

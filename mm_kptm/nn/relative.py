@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mm_kptm.nn.attention import Attention
 from mm_kptm.nn.fused import project
 from mm_kptm.nn.prenorm import PreNormAttention, PreNormFeedForward
-from mm_kptm.nn.ragged import AttentionLayout, attend, finite, runs
+from mm_kptm.nn.ragged import AttentionLayout, attend, finite, observe, observed, runs
 from mm_kptm.nn.sublayers import NormBuilder, activation_named
 
 
@@ -80,6 +80,9 @@ class RelativeAttention(Attention):
         if self.bias is None:
             unscaled = query * query.shape[-1] ** 0.5  # which the kernels divide by again
             return attend(unscaled, key, value, attention_layout, dropout=dropout).flatten(1)
+        if observed():
+            unscaled = query * query.shape[-1] ** 0.5  # as above
+            observe(unscaled, key, attention_layout, self._padded_scores(attention_layout, query))
         found = []
         for rows, sources, count in runs(attention_layout.queries, attention_layout.sources):
             q, k, v = (
@@ -103,6 +106,15 @@ class RelativeAttention(Attention):
                 scores = scores + self._scores(attention_layout, rows, sources, count, query)
             found += scores.softmax(-1).unbind(0)
         return found
+
+    def _padded_scores(self, attention_layout: AttentionLayout, like: Tensor) -> Tensor:
+        """What is added to the scores of all sequences, with zeros at padding, [B, H, n, m]."""
+        n, m = (max(side.lengths, default=0) for side in (attention_layout.queries, attention_layout.sources))
+        parts = [
+            self._scores(attention_layout, rows, sources, count, like)
+            for rows, sources, count in runs(attention_layout.queries, attention_layout.sources)
+        ]
+        return torch.cat([F.pad(part, (0, m - part.shape[3], 0, n - part.shape[2])) for part in parts])
 
     def _scores(
         self, attention_layout: AttentionLayout, rows: slice, sources: slice, count: int, like: Tensor

@@ -43,7 +43,8 @@ def small(name: str, **given: int) -> System:
     system = mm_kptm.build(name, heads=[], **chosen)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        bert_init(system, 0.3)  # at the published 0.02 so narrow a model hardly moves
+        # at the published 0.02 so narrow a model hardly moves; T5 does not divide its scores
+        bert_init(system, 0.1 if system.recipe.startswith(("t5", "mt5")) else 0.3)
     return system
 
 

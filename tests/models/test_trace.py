@@ -116,6 +116,26 @@ def test_mbart_is_traced_as_transformers_does(tmp_path) -> None:
     equal(written.hidden_states[-1], theirs.last_hidden_state, all_rows)
 
 
+def test_t5_is_traced_with_its_bias_by_distance_as_transformers_does(tmp_path) -> None:
+    config = transformers.T5Config(
+        d_model=8, num_layers=2, num_decoder_layers=2, num_heads=2, d_kv=4, d_ff=12, vocab_size=30,
+        relative_attention_num_buckets=4, relative_attention_max_distance=6, decoder_start_token_id=0,
+        attn_implementation="eager",
+    )  # fmt: skip
+    model = transformers.T5ForConditionalGeneration(config)
+    save(model, tmp_path)
+    target = torch.tensor([[4, 8, 6], [5, 7, 9]])
+    with torch.no_grad():
+        theirs = model(PADDED, REAL.long(), decoder_input_ids=target, output_attentions=True)
+    found = mm_kptm.trace(
+        mm_kptm.load("t5-base", tmp_path).eval(), Inputs(text=Tokens.of(IDS), target=Tokens.of(target.tolist()))
+    )
+    written, all_rows = found.streams["target"], torch.ones(2, 3, dtype=torch.bool)
+    equal_weights(found.attentions, theirs.encoder_attentions)
+    equal_weights(written.attentions, theirs.decoder_attentions, all_rows)
+    equal_weights(written.cross_attentions, theirs.cross_attentions, all_rows)
+
+
 #: One size a family; towers of images and texts show no states.
 FAMILIES = {recipe.family: recipe for recipe in RECIPES if "images" not in recipe.reads}.values()
 

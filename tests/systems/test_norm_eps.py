@@ -23,7 +23,7 @@ IDS = [5, 7, 9, 11]
 
 
 def eps_of(module: nn.Module) -> set[float]:
-    return {part.eps for part in module.modules() if isinstance(part, nn.LayerNorm)}
+    return {part.eps for part in module.modules() if isinstance(part, nn.LayerNorm | nn.RMSNorm)}
 
 
 @pytest.mark.parametrize("family", sorted(RECIPES))

@@ -76,7 +76,7 @@ def test_a_target_without_languages_is_refused() -> None:
         system().encoder.target(Tokens.of([[1, 7]]), system().encoder.read(Inputs(text=text([1, 7]))))
 
 
-@pytest.mark.parametrize(("field", "value"), [("attention_setting", "v2"), ("asm", True), ("share_inout_emb", False)])
+@pytest.mark.parametrize(("field", "value"), [("attention_setting", "v2"), ("asm", True)])
 def test_a_configuration_that_asks_for_more_is_refused(field: str, value: Any, tmp_path: Path) -> None:
     save_file({"encoder.embeddings.weight": torch.zeros(5, 8)}, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps({field: value}))
