@@ -54,7 +54,7 @@ FLOORS = (
     ("mm_kptm.data.tokenizers", "mm_kptm.data.masking"),
     ("mm_kptm.data",),
     ("mm_kptm.io", "mm_kptm.batch", "mm_kptm.config", "mm_kptm.random_streams"),
-    ("mm_kptm.errors", "mm_kptm.lazy"),
+    ("mm_kptm.errors", "mm_kptm.lazy", "mm_kptm.walking"),
 )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -12,6 +10,7 @@ from pathlib import Path
 from mm_kptm.crosslingual.corpora.cleaning import Pair, Rule
 from mm_kptm.crosslingual.corpora.packages.published import ParallelPackage
 from mm_kptm.io.package_archives import PackageArchive
+from mm_kptm.walking import instances_in
 
 #: Read the pairs of a package, with its archives and their files, in English and one other language.
 ReadPairs = Callable[[ParallelPackage, Mapping[PackageArchive, Path], str], Iterable[Pair]]
@@ -37,9 +36,5 @@ class PackageTexts:
 @cache
 def kinds() -> dict[str, PackageTexts]:
     """All kinds by name."""
-    package = importlib.import_module(__package__ or "")
-    found: dict[str, PackageTexts] = {}
-    for module in pkgutil.iter_modules(package.__path__):
-        values = vars(importlib.import_module(f"{package.__name__}.{module.name}")).values()
-        found |= {value.kind: value for value in values if isinstance(value, PackageTexts)}
+    found = {texts.kind: texts for texts in instances_in(__package__ or "", PackageTexts)}
     return dict(sorted(found.items()))

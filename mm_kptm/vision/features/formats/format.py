@@ -5,8 +5,6 @@ A format is a :class:`Format` instance in a module of this package; they are dis
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from pathlib import Path
 
 from mm_kptm.errors import UserError, nearest
 from mm_kptm.vision.features.detections import Detections
+from mm_kptm.walking import instances_in
 
 Add = Callable[[Detections], None]  #: writes one image
 
@@ -35,12 +34,8 @@ class Format:
 @cache
 def formats() -> dict[str, Format]:
     """All formats by name."""
-    package = importlib.import_module(__package__ or "")
-    registry: dict[str, Format] = {}
-    for module in pkgutil.iter_modules(package.__path__):
-        values = vars(importlib.import_module(f"{package.__name__}.{module.name}")).values()
-        registry |= {value.name: value for value in values if isinstance(value, Format)}
-    return dict(sorted(registry.items()))
+    found = {each.name: each for each in instances_in(__package__ or "", Format)}
+    return dict(sorted(found.items()))
 
 
 def format_named(name: str) -> Format:
