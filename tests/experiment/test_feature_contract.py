@@ -76,3 +76,17 @@ def test_a_store_that_says_nothing_is_pointed_out(place: Path) -> None:
         UserNotice, match=r"was trained on features of bottom-up \(weights sha256:1\), but regions has no"
     ):
         build(settings)
+
+
+def test_features_of_detected_regions_differ_in_which_regions_alone(place: Path) -> None:
+    shutil.copytree("regions", "detected")
+    images = [{"id": n, "file_name": f"{n}.jpg", "caption": "what", "width": 9, "height": 9} for n in range(4)]
+    boxes = [{"image_id": n, "bbox": [0, 0, 9, 9]} for n in range(4)]
+    (place / "refs.json").write_text(json.dumps({"images": images, "annotations": boxes}))
+    data = "{name: refcoco, expressions: refs.json, features: regions, detected: detected, vocabulary: vocab.txt}"
+    settings = config.read(Experiment, place / "e.yaml", ["--task=grounding", f"--data={data}"])
+    write_contract(replace(MADE, boxes="regressed", max_boxes=100), place / "detected" / "contract.json")
+    build(settings)
+    write_contract(replace(MADE, colour_order="rgb"), place / "detected" / "contract.json")
+    with pytest.raises(UserError, match=r"data.detected is .*detected, whose .* of data.features: colour_order is rgb"):
+        build(settings)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from mm_kptm.io.records import read_json
 CONTRACT = "contract.json"  #: file name in a store; for a file ``x`` it is ``x.contract.json``
 UNKNOWN = "unknown"
 COLOUR_ORDERS = ("rgb", "bgr", UNKNOWN)
+WHICH_REGIONS = ("boxes", "nms", "min_boxes", "max_boxes")  #: values that say which regions have features, not how
 
 
 @dataclass(frozen=True)
@@ -50,14 +52,14 @@ def weights_hash(path: Path) -> str:
         return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
-def differences(ours: FeatureContract, theirs: FeatureContract) -> list[str]:
-    """Phrases for the values that are known in both contracts and differ.
+def differences(ours: FeatureContract, theirs: FeatureContract, ignored: Collection[str] = ()) -> list[str]:
+    """Phrases for the values that are known in both contracts and differ, but for those of ignored names.
 
     >>> differences(FeatureContract(dim=2048, colour_order="rgb"), FeatureContract(dim=1024))
     ['dim is 2048 here and 1024 there']
     """
     found = []
-    for name in (each.name for each in fields(FeatureContract) if each.name != "settings"):
+    for name in (each.name for each in fields(FeatureContract) if each.name not in {"settings", *ignored}):
         one, two = getattr(ours, name), getattr(theirs, name)
         if one != two and not {str(one), str(two)} & {UNKNOWN, "None"}:
             found.append(f"{name} is {_shown(one)} here and {_shown(two)} there")
