@@ -19,7 +19,6 @@ from mm_kptm.systems.published_fields import check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, Rename
 
-
 #: Arguments of the head by the fields of released training.
 _HEAD_FIELDS = {"head_layers": "num_layers", "memory_bank_size": "queue_size", "multi_queue": "multi_queue"}
 
@@ -91,8 +90,8 @@ XLM_K_BASE = Recipe(
         "'heads.entity-definition.documents']",
         "statistics of the batch in the projections include sentences without an entity, as in the released code; with "
         "several processes they are of each (sync_bn is off)",
-        "cts_temp, layer_of_cts_loss, enable_l2_norm, word2doc_scale and doc2word_scale of a released configuration are "
-        "the arguments temperature, layer, normalised, word_scale and document_scale of the objective",
+        "cts_temp, layer_of_cts_loss, enable_l2_norm, word2doc_scale, doc2word_scale of a released configuration are "
+        "arguments of the objective: temperature, layer, normalised, word_scale and document_scale",
     ),
 )
 
