@@ -122,7 +122,13 @@ def pretraining(data: MultilingualText, request: DataRequest) -> PreparedData:
         {MaskedTokens.name: _masked_tokens},
     )
     context = ObjectiveContext(
-        tokenizer.specials, len(tokenizer), offers, data.mask_rate, request.recipe, request.objective_arguments
+        tokenizer.specials,
+        len(tokenizer),
+        offers,
+        data.mask_rate,
+        request.recipe,
+        request.objective_arguments,
+        vocabulary=tokenizer.vocabulary,
     )
     objectives = build_objectives(request.objectives, context)
     writes = "target" in request.recipe.reads
