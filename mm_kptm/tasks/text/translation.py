@@ -17,8 +17,8 @@ from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.errors import UserError
 from mm_kptm.models.decoding import Decoding, Request, generate
 from mm_kptm.models.vocabulary_mask import restricted
+from mm_kptm.objectives.next_tokens import SmoothedNextTokens
 from mm_kptm.objectives.rows import mean_of_each
-from mm_kptm.objectives.smoothing import SmoothedNextTokens
 from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.system import System
