@@ -24,8 +24,8 @@ def pictures_in(folder: Path) -> list[str]:
     found = [name for name, leaves in _files(folder) if not leaves]
     if not found and (links := links_out_of(folder)):
         raise UserError(
-            f"{folder} holds no picture but links that lead out of it ({len(links)}, such as {links[0]}), which are not "
-            "followed; name the folder that they lead to, or copy the pictures"
+            f"{folder} holds no picture but links that lead out of it ({len(links)}, such as {links[0]}), which are "
+            "not followed; name the folder that they lead to, or copy the pictures"
         )
     if not found:
         raise UserError(f"{folder} holds no picture; files of these kinds are read: {', '.join(SUFFIXES)}")
