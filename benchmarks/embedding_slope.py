@@ -1,6 +1,6 @@
 """How the time of a step of embedding training grows with the number of entities, for negatives shared by a block.
 
-    python -m benchmarks.embedding_slope [--entities 50000] [--doublings 3] [--steps 40]
+    python -m benchmarks.embedding_slope [--block 4] [--entities 50000] [--doublings 3] [--steps 40]
 
 prints CPU milliseconds a step at every doubling, and the slope of their logarithms: 0 where a step takes as long for
 any number of entities, 1 where it grows as they do. The numbers that a step makes do not grow at all, which
@@ -19,14 +19,15 @@ import torch
 
 from mm_kptm.knowledge.embedding.geometries import GEOMETRIES
 from mm_kptm.knowledge.embedding.shared_negatives import SharedNegatives, SharedNegativesTraining
+from mm_kptm.knowledge.embedding.training import EmbeddingSettings
 
-BATCH, BLOCK, DIM, RELATIONS, WARM = 1024, 32, 100, 200, 10
+BATCH, NEGATIVES, DIM, RELATIONS, WARM = 1024, 32, 100, 200, 10
 
 
-def milliseconds(model: str, entities: int, steps: int) -> float:
+def milliseconds(model: str, block: int, entities: int, steps: int) -> float:
     """Median CPU time of a step on triples drawn uniformly."""
     generator = torch.Generator().manual_seed(0)
-    settings = SharedNegatives(model, DIM, BATCH, BLOCK, BLOCK, epochs=1, lr=0.01, loss="nssa")
+    settings = SharedNegatives(model, DIM, BATCH, block, NEGATIVES, epochs=1, lr=0.01, loss="nssa")
     training = SharedNegativesTraining(torch.empty(0, 3, dtype=torch.long), entities, RELATIONS, settings)
     taken = []
     for _ in range(WARM + steps):
@@ -42,6 +43,12 @@ def milliseconds(model: str, entities: int, steps: int) -> float:
 def main() -> None:
     """Measure each model and print a line of JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument(
+        "--block",
+        type=int,
+        default=EmbeddingSettings.block,
+        help=f"triples that share {NEGATIVES} negatives (default: {EmbeddingSettings.block})",
+    )
     parser.add_argument("--entities", type=int, default=50_000, help="in the smallest graph (default: 50,000)")
     parser.add_argument("--doublings", type=int, default=3, help="of their number (default: 3)")
     parser.add_argument("--steps", type=int, default=40, help="timed at each number (default: 40)")
@@ -50,10 +57,10 @@ def main() -> None:
     torch.set_num_threads(1)
     sizes = [options.entities << number for number in range(options.doublings + 1)]
     for model in options.model or GEOMETRIES:
-        taken = [milliseconds(model, entities, options.steps) for entities in sizes]
+        taken = [milliseconds(model, options.block, entities, options.steps) for entities in sizes]
         slope = float(np.polyfit(np.log2(sizes), np.log2(taken), 1)[0])
         steps = {str(entities): round(one, 2) for entities, one in zip(sizes, taken, strict=True)}
-        print(json.dumps({"model": model, "ms_a_step": steps, "slope": round(slope, 3)}))
+        print(json.dumps({"model": model, "block": options.block, "ms_a_step": steps, "slope": round(slope, 3)}))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from mm_kptm.batch import Encoded, Inputs, OutputRows
+from mm_kptm.batch import Encoded, Inputs, OutputRows, Tokens
 from mm_kptm.errors import UserError
 from mm_kptm.nn.visibility import Causal
 from mm_kptm.objectives.rows import RowObjective, RowTargets
@@ -72,6 +72,18 @@ class NextTokens(RowObjective[Continuation]):
             )
         encoded: Encoded = system(batch.inputs, OutputRows({batch.stream: batch.rows}, pooled=False))
         return vocabulary_losses(system.head(self.head), encoded[batch.stream], batch.labels)
+
+
+def with_start(tokens: Tokens, start: int) -> Tokens:
+    """Texts that a decoder writes, out of texts without a first token: ``start`` stands before each.
+
+    >>> with_start(Tokens.of([[7, 8], [9]]), 0).ids.tolist()
+    [0, 7, 8, 0, 9]
+    """
+    ids = [[start, *part.tolist()] for part in tokens.layout.split(tokens.ids)]
+    spoken = None if tokens.languages is None else [part.tolist() for part in tokens.layout.split(tokens.languages)]
+    languages = None if spoken is None else [[*one[:1], *one] for one in spoken]
+    return Tokens.of(ids, languages=languages).to(tokens.ids.device)
 
 
 TARGETS = "source and target texts"
