@@ -14,10 +14,12 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     actions = tokenizer.add_subparsers(title="actions", metavar="ACTION", dest="action", required=True)
     train = actions.add_parser("train", help="learn a vocabulary from text files")
     train.description = (
-        "Train byte-level BPE (RoBERTa), Unigram (XLM-R) or WordPiece (BERT) and write tokenizer.json, which "
-        "`data.vocabulary` and Hugging Face's libraries read."
+        "Train byte-level BPE (RoBERTa), Unigram (XLM-R; with T5's special tokens and sentinels) or WordPiece (BERT) "
+        "and write tokenizer.json, which `data.vocabulary` and Hugging Face's libraries read."
     )
-    train.add_argument("--kind", choices=("bpe", "unigram", "wordpiece"), default="unigram", help="(default: unigram)")
+    train.add_argument(
+        "--kind", choices=("bpe", "unigram", "wordpiece", "t5"), default="unigram", help="(default: unigram)"
+    )
     train.add_argument("--files", type=Path, nargs="+", required=True, metavar="FILE", help="text, a sentence a line")
     train.add_argument("--vocab-size", type=int, default=8000, metavar="N", help="pieces at most (default: 8000)")
     train.add_argument("--min-count", type=int, default=2, metavar="N", help="of a merged pair (default: 2)")

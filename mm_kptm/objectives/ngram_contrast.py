@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mm_kptm.batch import Inputs, Movable, OutputRows, Tokens
-from mm_kptm.data.tokenizers.protocol import Specials
+from mm_kptm.data.tokenizers.protocol import Specials, framed
 from mm_kptm.errors import UserError
 from mm_kptm.nn.assembly import required_text
 from mm_kptm.objectives.mutual_information import ESTIMATORS
@@ -95,7 +95,7 @@ class NgramContrast:
             segments=[tokens.segments[one].tolist() for one in taken],
             languages=languages,
         )
-        alone = [[self.specials.start, *tokens.ids[first:stop].tolist(), self.specials.stop] for first, stop in spans]
+        alone = [framed(self.specials, tokens.ids[first:stop].tolist())[0] for first, stop in spans]
         spoken = (
             None
             if tokens.languages is None

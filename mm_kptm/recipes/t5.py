@@ -235,7 +235,7 @@ T5_BASE = Recipe(
     model_types=("t5",),
     reads=frozenset({"text", "target"}),
     heads={"next-tokens": next_tokens},
-    objectives=("next-tokens",),
+    objectives=("span-corruption", "next-tokens"),
     weights=(
         Rename("shared.weight", _WORD),
         *_stack("encoder", "encoder.source", 1),

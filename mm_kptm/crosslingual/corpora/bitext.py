@@ -1,16 +1,18 @@
 """Monolingual sentences and translation pairs as packed pretraining data.
 
-Both have the same format, so that they can be concatenated. Every sentence is framed as ``[CLS] ... [SEP]``.
+Both have the same format, so that they can be concatenated. Every sentence is framed as ``[CLS] ... [SEP]``, without
+``[CLS]`` where a tokenizer opens no text (T5's).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import permutations
 from typing import NamedTuple
 
 from mm_kptm.data.packing import Packed
-from mm_kptm.data.tokenizers.protocol import Specials
+from mm_kptm.data.tokenizers.protocol import Specials, framed
 from mm_kptm.errors import UserError
 
 
@@ -28,6 +30,16 @@ def monolingual(sentences: Iterable[EncodedSentence], specials: Specials) -> Pac
     [2, 7, 8, 3]
     """
     return _packed([(sentence,) for sentence in sentences], specials)
+
+
+def written(sentences: Iterable[EncodedSentence], specials: Specials) -> Packed:
+    """Sentences that a decoder writes; what it begins with opens each, T5's padding token too.
+
+    >>> from mm_kptm.data.tokenizers.tokenizer_json import t5_specials
+    >>> written([EncodedSentence((7, 8), 1)], t5_specials(pad=0, unknown=2, stop=1)).columns["ids"].tolist()
+    [0, 7, 8, 1]
+    """
+    return _packed([(sentence,) for sentence in sentences], replace(specials, opens=True))
 
 
 def translations(pairs: Iterable[tuple[EncodedSentence, EncodedSentence]], specials: Specials) -> Packed:
@@ -61,9 +73,11 @@ def sentence_pairs(pairs: Iterable[tuple[EncodedSentence, EncodedSentence]], spe
     [[2, 7, 8, 3, 9, 3], [0, 1, 2, 3, 4, 5], [0, 0, 0, 1, 1, 1]]
     """
     pairs = list(pairs)
-    ids = [(specials.start, *first.ids, specials.stop, *second.ids, specials.stop) for first, second in pairs]
+    begun = [specials.start] * specials.opens
+    ids = [(*begun, *first.ids, specials.stop, *second.ids, specials.stop) for first, second in pairs]
     languages = [
-        [first.language] * (len(first.ids) + 1) + [second.language] * (len(second.ids) + 2) for first, second in pairs
+        [first.language] * (len(begun) + len(first.ids)) + [second.language] * (len(second.ids) + 2)
+        for first, second in pairs
     ]
     return Packed.of(ids=ids, positions=[range(len(text)) for text in ids], languages=languages)
 
@@ -84,13 +98,13 @@ def alternating_documents(
     """
     ids: list[list[int]] = []
     languages: list[list[int]] = []
-    count = 0
+    count, room = 0, max_length - specials.around(1)
     for pair in pairs:
-        shown = pair[count % 2].ids[: max_length - 2]
+        shown = pair[count % 2].ids[:room]
         if not ids or len(ids[-1]) + len(shown) + 1 > max_length:
-            count, shown = 0, pair[0].ids[: max_length - 2]
-            ids.append([specials.start])
-            languages.append([pair[0].language])
+            count, shown = 0, pair[0].ids[:room]
+            ids.append([specials.start] * specials.opens)
+            languages.append([pair[0].language] * specials.opens)
         ids[-1] += [*shown, specials.stop]
         languages[-1] += [pair[count % 2].language] * (len(shown) + 1)
         count += 1
@@ -105,10 +119,8 @@ def every_pair(meanings: Iterable[Sequence[EncodedSentence]]) -> list[tuple[Enco
 def _packed(rows: Sequence[Sequence[EncodedSentence]], specials: Specials) -> Packed:
     ids, positions, languages = [], [], []
     for row in rows:
-        framed = [(specials.start, *sentence.ids, specials.stop) for sentence in row]
-        ids.append([piece for part in framed for piece in part])
-        positions.append([place for part in framed for place in range(len(part))])
-        languages.append(
-            [sentence.language for sentence, part in zip(row, framed, strict=True) for _ in part],
-        )
+        parts = [framed(specials, sentence.ids)[0] for sentence in row]
+        ids.append([piece for part in parts for piece in part])
+        positions.append([place for part in parts for place in range(len(part))])
+        languages.append([sentence.language for sentence, part in zip(row, parts, strict=True) for _ in part])
     return Packed.of(ids=ids, positions=positions, languages=languages)

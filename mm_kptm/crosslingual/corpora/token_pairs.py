@@ -46,13 +46,16 @@ def both_sides(inputs: Inputs, name: str) -> tuple[Tokens, Tokens]:
     return text, target
 
 
-def concatenated(sources: Tokens, translations: Tokens, *, separators: Sequence[int] = ()) -> TokenPairs:
+def concatenated(
+    sources: Tokens, translations: Tokens, *, separators: Sequence[int] = (), opens: bool = True
+) -> TokenPairs:
     """Pairs ``<s> a </s> b </s>`` with continued positions, from sentences framed as ``<s> a </s>``.
 
     Args:
         sources: the first sentences.
         translations: the second ones; their first tokens are left out.
         separators: further tokens between the two, such as RoBERTa's second ``</s>``.
+        opens: whether sentences begin with ``<s>``; without it, nothing is left out.
 
     >>> pairs = concatenated(Tokens.of([[0, 7, 2]]), Tokens.of([[0, 8, 9, 2]]), separators=[2])
     >>> pairs.tokens.ids.tolist(), pairs.spans.tolist(), pairs.sides().tolist()
@@ -61,15 +64,15 @@ def concatenated(sources: Tokens, translations: Tokens, *, separators: Sequence[
     ids, spans, start = [], [], 0
     extra = [*separators]
     for first, second in zip(*(_lists(side, side.ids) for side in (sources, translations)), strict=True):
-        ids.append([*first, *extra, *second[1:]])
+        ids.append([*first, *extra, *second[opens:]])
         border = start + len(first)
         behind = border + len(extra)
-        spans.append([start + 1, border - 1, behind, behind + len(second) - 2])
+        spans.append([start + opens, border - 1, behind, behind + len(second) - 1 - opens])
         start += len(ids[-1])
     languages = None
     if sources.languages is not None and translations.languages is not None:
         both = _lists(sources, sources.languages), _lists(translations, translations.languages)
-        languages = [[*first, *second[:1] * len(extra), *second[1:]] for first, second in zip(*both, strict=True)]
+        languages = [[*first, *second[:1] * len(extra), *second[opens:]] for first, second in zip(*both, strict=True)]
     device = sources.ids.device
     pairs = Tokens.of(ids, languages=languages).to(device)
     return TokenPairs(pairs, torch.tensor(spans, dtype=torch.long, device=device).view(-1, 4))

@@ -28,7 +28,7 @@ from mm_kptm.io.records import read_lines
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FIRST, DESCRIPTION, SUBJECT, OBJECT = "first", "description", "subject", "object"
+FIRST, DESCRIPTION, LANGUAGE, SUBJECT, OBJECT = "first", "description", "language", "subject", "object"
 BEHIND = "mentions that begin behind max_length"
 BLOCK = 1 << 14  #: names that are looked up at once
 
@@ -194,14 +194,14 @@ class MentionTexts:
 
 @dataclass(frozen=True)
 class MentionTokenizer:
-    """Tokenizes texts with a mention each; those whose mention begins behind ``max_length`` are dropped."""
+    """Tokenize texts with a mention each; those whose mention begins behind ``max_length`` are dropped."""
 
     tokenizer: Tokenizer
     max_length: int
 
     def __call__(self, items: Sequence[Mention]) -> Tokenized:
-        """Columns ``ids``, and ``first``, 1 at the first token of the mention; of texts ``description``."""
-        specials, texts, marks, met = self.tokenizer.specials, [], [], []
+        """Columns ``ids``, and ``first``, 1 at the first token; of texts ``description`` and ``language``, numbered."""
+        specials, texts, marks, met, spoken = self.tokenizer.specials, [], [], [], []
         room = self.max_length - specials.around(1)
         for one in items:
             pieces = self.tokenizer.encode(one.text, one.language)
@@ -211,8 +211,19 @@ class MentionTokenizer:
                 texts.append(ids)
                 marks.append([int(place == first) for place in range(len(ids))])
                 met.append(one.description)
+                spoken.append(language_number(one.language))
         rows, dropped = Packed.of(**{IDS: texts, FIRST: marks}), len(items) - len(texts)
-        return Tokenized(rows, {DESCRIPTION: np.array(met, np.int64)}, {BEHIND: dropped} if dropped else {})
+        of_texts = {DESCRIPTION: np.array(met, np.int64), LANGUAGE: np.array(spoken, np.int64)}
+        return Tokenized(rows, of_texts, {BEHIND: dropped} if dropped else {})
+
+
+def language_number(code: str) -> int:
+    """A number of a language that follows from its code alone, so that files, runs and processes agree.
+
+    >>> language_number("de"), language_number("zh-Hant") == language_number("zh-Hans")
+    (25701, False)
+    """
+    return int.from_bytes(code.encode()[:7])
 
 
 @dataclass(frozen=True)

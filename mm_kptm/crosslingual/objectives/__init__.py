@@ -7,7 +7,7 @@ from mm_kptm.lazy import lazy
 if TYPE_CHECKING:
     from mm_kptm.crosslingual.objectives.cross_attention_mask import CrossSentence
     from mm_kptm.crosslingual.objectives.denoising import Denoising, Infilling
-    from mm_kptm.crosslingual.objectives.entity_definition import DefinitionContrast, EntityDefinition
+    from mm_kptm.crosslingual.objectives.entity_definition import EntityDefinition
     from mm_kptm.crosslingual.objectives.fairseq_masking import FairseqMasking
     from mm_kptm.crosslingual.objectives.masked_spans import MaskedSpanGeneration
     from mm_kptm.crosslingual.objectives.masking import xlm_masking
@@ -22,7 +22,7 @@ else:
         {
             "cross_attention_mask": ["CrossSentence"],
             "denoising": ["Denoising", "Infilling"],
-            "entity_definition": ["DefinitionContrast", "EntityDefinition"],
+            "entity_definition": ["EntityDefinition"],
             "fairseq_masking": ["FairseqMasking"],
             "masked_spans": ["MaskedSpanGeneration"],
             "masking": ["xlm_masking"],
@@ -37,7 +37,6 @@ else:
 __all__ = [
     "CrossLingualContrast",
     "CrossSentence",
-    "DefinitionContrast",
     "Denoising",
     "EntityDefinition",
     "FairseqMasking",

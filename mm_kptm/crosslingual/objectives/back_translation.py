@@ -14,7 +14,7 @@ from mm_kptm.batch import Inputs, Movable, Tokens
 from mm_kptm.data.tokenizers.protocol import Specials
 from mm_kptm.errors import UserError
 from mm_kptm.models.generation import Writing, greedy
-from mm_kptm.objectives.next_tokens import Continuation, NextTokens
+from mm_kptm.objectives.next_tokens import Continuation, NextTokens, with_start
 from mm_kptm.objectives.spec import LANGUAGE_IDS, TEXTS, ObjectiveContext, ObjectiveSpec
 from mm_kptm.systems.system import System
 
@@ -92,7 +92,7 @@ class BackTranslation:
             for place, text in zip(
                 chosen.tolist(), greedy(system, Inputs(text=texts.to(device)), writing), strict=True
             ):
-                written[place] = text
+                written[place] = text if self.specials.opens else text[1:]
         system.train(training)
         spoken = batch.languages.tolist()
         languages = [[language] * len(text) for language, text in zip(spoken, written, strict=True)]
@@ -107,7 +107,8 @@ class BackTranslation:
         return self.restoring.measure(system, self._restored(system, batch))
 
     def _restored(self, system: System, batch: Untranslated) -> Continuation:
-        return self.restoring.prepare(Inputs(text=self.translate(system, batch), target=batch.texts))
+        target = batch.texts if self.specials.opens else with_start(batch.texts, self.specials.start)
+        return self.restoring.prepare(Inputs(text=self.translate(system, batch), target=target))
 
 
 def _from_context(context: ObjectiveContext) -> BackTranslation:

@@ -12,7 +12,7 @@ import torch
 
 from mm_kptm.batch import Inputs, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.objectives.next_tokens import Continuation, NextTokens
+from mm_kptm.objectives.next_tokens import Continuation, NextTokens, with_start
 from mm_kptm.objectives.spec import TEXTS, ObjectiveContext, ObjectiveSpec
 
 Words = list[list[int]]
@@ -160,11 +160,18 @@ class FramedDenoising(Denoising):
     Args:
         noise: the noise function.
         codes: token of every language, by language id; None: texts end with their own first token.
+        opens: whether texts begin with a token of their own.
     """
 
-    def __init__(self, noise: Infilling, codes: Sequence[int] | None = None) -> None:
+    def __init__(self, noise: Infilling, codes: Sequence[int] | None = None, *, opens: bool = True) -> None:
         super().__init__(noise)
+        if codes is None and not opens:
+            raise UserError(
+                f"{self.name} ends a text with the code of its language or with its first token, but this tokenizer "
+                "begins a text with no token and has no codes; span-corruption is the objective of such systems"
+            )
         self.codes = codes
+        self.opens = opens
 
     def prepare(self, inputs: Inputs, generator: torch.Generator | None = None) -> Continuation:
         """Move the first token behind the text, replace it by the code, and noise the text.
@@ -175,6 +182,8 @@ class FramedDenoising(Denoising):
         tokens = inputs.text
         if tokens is None:
             return super().prepare(inputs, generator)
+        if not self.opens:
+            tokens = with_start(tokens, 0)  # the code takes its place
         starts = tokens.layout.starts(tokens.ids.device)
         firsts, spoken = tokens.ids[starts], None if tokens.languages is None else tokens.languages[starts]
         if self.codes is not None:
@@ -201,7 +210,7 @@ class FramedDenoising(Denoising):
 def _from_context(context: ObjectiveContext) -> FramedDenoising:
     noise = Infilling(context.specials.mask, context.specials.stop, **context.arguments)
     codes = context.offered(LANGUAGE_CODES) if LANGUAGE_CODES in context.offers.has else None
-    return FramedDenoising(noise, codes)
+    return FramedDenoising(noise, codes, opens=context.specials.opens)
 
 
 DENOISING = ObjectiveSpec(

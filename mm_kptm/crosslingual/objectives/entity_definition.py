@@ -1,6 +1,6 @@
 """XLM-K: contrast of masked mentions and entity descriptions in both directions, with queues of negatives.
 
-Shapes: B sentences, n sentences with an entity, K rows of a queue, D dim, P masked rows.
+Shapes: B sentences, n sentences with an entity, D dim, P masked rows.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mm_kptm.batch import Inputs, Movable, Tokens
 from mm_kptm.crosslingual.corpora.token_pairs import both_sides
+from mm_kptm.crosslingual.modules.queued_contrast import DefinitionContrast, Spoken, queued_contrast
 from mm_kptm.crosslingual.objectives.masking import xlm_masking
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.rows import mean_of_each
@@ -26,91 +27,6 @@ from mm_kptm.systems.system import System
 from mm_kptm.train.parallel.processes import all_gather_rows
 
 
-class RunningBatchNorm(nn.Module):
-    """Batch normalisation with running statistics as untrained parameters, so that they are saved."""
-
-    def __init__(self, dim: int, *, affine: bool, eps: float = 1e-12, momentum: float = 0.1) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(dim)) if affine else None
-        self.bias = nn.Parameter(torch.zeros(dim)) if affine else None
-        self.running_mean = nn.Parameter(torch.zeros(dim), requires_grad=False)
-        self.running_var = nn.Parameter(torch.ones(dim), requires_grad=False)
-        self.eps = eps
-        self.momentum = momentum
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, D] -> [B, D]; training uses batch statistics and needs at least two rows."""
-        mean, variance = self.running_mean.detach(), self.running_var.detach()
-        batch = self.training and len(x) > 1
-        return F.batch_norm(x, mean, variance, self.weight, self.bias, batch, self.momentum, self.eps)
-
-
-class Projection(nn.Module):
-    """Linear layers without bias, each with batch norm, with ReLU between (code of Jiang et al. 2022)."""
-
-    def __init__(self, dim: int, num_layers: int) -> None:
-        super().__init__()
-        if num_layers < 1:
-            raise UserError(f"a projection has at least one layer, not {num_layers}")
-        self.linears = nn.ModuleList(nn.Linear(dim, dim, bias=False) for _ in range(num_layers))
-        self.norms = nn.ModuleList(RunningBatchNorm(dim, affine=place < num_layers - 1) for place in range(num_layers))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, D] -> [B, D]."""
-        *earlier, last = zip(self.linears, self.norms, strict=True)
-        for linear, norm in earlier:
-            x = norm(linear(x)).relu()
-        projected: Tensor = last[1](last[0](x))
-        return projected
-
-
-class DefinitionContrast(nn.Module):
-    """Projections of mentions and of descriptions, and the queues of negatives of both directions."""
-
-    def __init__(self, dim: int, *, num_layers: int = 2, queue_size: int = 32768) -> None:
-        super().__init__()
-        if queue_size < 1:
-            raise UserError(f"a queue holds at least one state, but queue_size is {queue_size}")
-        self.word = Projection(dim, num_layers)
-        self.document = Projection(dim, num_layers)
-        self.documents = nn.Parameter(torch.randn(queue_size, dim) / dim**0.5, requires_grad=False)
-        self.words = nn.Parameter(torch.randn(queue_size, dim) / dim**0.5, requires_grad=False)
-
-    @torch.no_grad()
-    def enqueue(self, words: Tensor, documents: Tensor) -> None:
-        """Append states [B, D] to the queues and drop the oldest; of more than a queue holds, some are drawn.
-
-        The draw depends on their number alone, so that the queues of several processes stay equal.
-        """
-        for queue, states in ((self.words, words), (self.documents, documents)):
-            if len(states) > len(queue):
-                draws = torch.Generator().manual_seed(len(states))
-                states = states[torch.randperm(len(states), generator=draws)[: len(queue)].to(states.device)]
-            queue.copy_(torch.cat([queue, states.to(queue.dtype)])[-len(queue) :])
-
-
-def queued_contrast(queries: Tensor, keys: Tensor, queue: Tensor, *, temperature: float, normalised: bool) -> Tensor:
-    """InfoNCE loss of every query and every key against all queries, keys and the queue, [2 n].
-
-    Args:
-        queries: row i has row i of the keys as positive, [n, D].
-        keys: the positives, [n, D].
-        queue: further negatives, [K, D].
-        temperature: divides the scores.
-        normalised: whether vectors are L2-normalised first (with norms clamped at 1e-4).
-    """
-    if normalised:
-        queries, keys, queue = (F.normalize(x, dim=-1, eps=1e-4) for x in (queries, keys, queue))
-    count = len(queries)
-    own = torch.arange(count, device=queries.device)
-    losses = []
-    for mine, theirs in ((queries, keys), (keys, queries)):
-        scores = mine @ torch.cat([mine, theirs, queue]).T / temperature
-        scores = scores.masked_fill(F.one_hot(own, scores.shape[1]).bool(), float("-inf"))
-        losses.append(F.cross_entropy(scores, count + own, reduction="none"))
-    return torch.cat(losses)
-
-
 @dataclass(frozen=True, eq=False)
 class DefinedMentions(Movable):
     """Sentences with masked tokens, descriptions of an entity of each, and the start of its mention."""
@@ -120,6 +36,7 @@ class DefinedMentions(Movable):
     labels: Tensor  #: labels, [P]
     documents: Tokens
     starts: Tensor  #: row of the first token of the mention, -1 where a sentence has none, [B]
+    languages: Tensor | None = None  #: of the sentences, [B]; None: negatives are of every language
 
     def __len__(self) -> int:
         return len(self.text.layout)
@@ -130,7 +47,7 @@ class EntityDefinition:
 
     The inputs have a text and, as target, one description per sentence, possibly in another language;
     ``token_labels["mention"]`` of the text is 1 at the first token of the mention. Heads: ``entity-definition`` and
-    ``masked-tokens``.
+    ``masked-tokens``. The released training keeps ``multi_queue`` off; its classes have it.
 
     Args:
         masking: masks tokens of the sentences; descriptions are not masked.
@@ -140,6 +57,8 @@ class EntityDefinition:
         word_scale: weight of the loss from words to descriptions.
         document_scale: weight of the loss from descriptions to words.
         queue_size: negatives that are kept of either side; as published unless given.
+        multi_queue: whether negatives are sentences of the same language and their descriptions alone;
+            ``token_labels["language"]`` of the text then numbers the language of every token.
     """
 
     name = "entity-definition"
@@ -155,6 +74,7 @@ class EntityDefinition:
         word_scale: float = 1.0,
         document_scale: float = 1.0,
         queue_size: int | None = None,
+        multi_queue: bool = False,
     ) -> None:
         self.masking = masking
         self.layer = layer
@@ -162,13 +82,15 @@ class EntityDefinition:
         self.normalised = normalised
         self.word_scale = word_scale
         self.document_scale = document_scale
-        self.head_sizes = {self.name: _queue(queue_size)}
+        self.multi_queue = multi_queue
+        self.head_sizes = {self.name: {**_queue(queue_size), **({"multi_queue": True} if multi_queue else {})}}
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> DefinedMentions:
         """Mask tokens of the sentences; the descriptions are unchanged.
 
         Raises:
-            UserError: there is no text, no description, or no label of mentions; or they differ in number.
+            UserError: there is no text, no description, or no label of mentions or of languages where these are read;
+                or they differ in number.
         """
         text, documents = inputs.text, inputs.target
         if text is None or documents is None or text.token_labels is None or "mention" not in text.token_labels:
@@ -180,11 +102,19 @@ class EntityDefinition:
             raise UserError(
                 f"every sentence needs a description, but there are {len(text.layout)} and {len(documents.layout)}"
             )
+        languages = text.token_labels.get("language") if self.multi_queue else None
+        if self.multi_queue and languages is None:
+            raise UserError(
+                "multi_queue tells languages apart, so the text needs the token label language, which a token store of "
+                "an earlier version lacks; build it again"
+            )
         hidden, rows = self.masking.mask(text, generator)
         firsts = text.token_labels["mention"].bool().nonzero().squeeze(1)
         starts = torch.full((len(text.layout),), -1, device=text.ids.device)
         starts[text.layout.sequence_ids(firsts.device)[firsts].flip(0)] = firsts.flip(0)
-        return DefinedMentions(replace(hidden, token_labels=None), rows, text.ids[rows], documents, starts)
+        if languages is not None:
+            languages = languages[text.layout.starts(languages.device)]
+        return DefinedMentions(replace(hidden, token_labels=None), rows, text.ids[rows], documents, starts, languages)
 
     def states(self, system: System, batch: DefinedMentions) -> tuple[Tensor, Tensor, Tensor]:
         """Final states of the sentences, [T, D], and the states of mentions and documents to project, [B, D] each."""
@@ -204,7 +134,10 @@ class EntityDefinition:
         words, documents = head.word(words), head.document(documents)
         scores = system.head("masked-tokens")(final[batch.rows])
         linked = batch.starts >= 0
-        contrast = partial(queued_contrast, temperature=self.temperature, normalised=self.normalised)
+        spoken = None
+        if batch.languages is not None and head.languages is not None:
+            spoken = Spoken(batch.languages[linked], head.languages.detach().clone())
+        contrast = partial(queued_contrast, temperature=self.temperature, normalised=self.normalised, spoken=spoken)
         queues = head.documents.detach().clone(), head.words.detach().clone()
         found = {
             "masked": F.cross_entropy(scores, batch.labels, reduction="none"),
@@ -212,7 +145,8 @@ class EntityDefinition:
             "doc2word": contrast(documents[linked], words[linked], queues[1]),
         }
         if system.training:
-            head.enqueue(all_gather_rows(words), all_gather_rows(documents))
+            languages = None if spoken is None else all_gather_rows(cast(Tensor, batch.languages))
+            head.enqueue(all_gather_rows(words), all_gather_rows(documents), languages)
         return found
 
     def loss(self, system: System, batch: DefinedMentions) -> Tensor:
@@ -314,9 +248,12 @@ def _queue(size: int | None) -> dict[str, int]:
     return {} if size is None else {"queue_size": size}
 
 
-def entity_definition(encoder: nn.Module, *, num_layers: int = 2, queue_size: int = 32768) -> DefinitionContrast:
+def entity_definition(
+    encoder: nn.Module, *, num_layers: int = 2, queue_size: int = 32768, multi_queue: bool = False
+) -> DefinitionContrast:
     """Projections of both sides, and their queues (Jiang et al. 2022, section 3.2)."""
-    return DefinitionContrast(cast(Encoder, encoder).dim, num_layers=num_layers, queue_size=queue_size)
+    dim = cast(Encoder, encoder).dim
+    return DefinitionContrast(dim, num_layers=num_layers, queue_size=queue_size, multi_queue=multi_queue)
 
 
 def _definition(context: ObjectiveContext) -> EntityDefinition:
@@ -334,7 +271,7 @@ ENTITY_DEFINITION = ObjectiveSpec(
     PAPER.format("3.2"),
     _definition,
     needs=(DESCRIBED_MENTIONS,),
-    arguments=(*_ARGUMENTS, "word_scale", "document_scale"),
+    arguments=(*_ARGUMENTS, "word_scale", "document_scale", "multi_queue"),
 )
 OBJECT_ENTAILMENT = ObjectiveSpec(
     ObjectEntailment.name,

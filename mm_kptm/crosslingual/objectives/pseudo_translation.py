@@ -38,13 +38,15 @@ class CrossAttentionMaskedTokens(MaskedTokens):
     Args:
         masking: masks tokens of the pairs.
         separators: tokens between the two sentences beside ``</s>``.
+        opens: whether sentences begin with ``<s>``.
     """
 
     name = "cross-attention-masked-tokens"
 
-    def __init__(self, masking: TokenMasker, *, separators: tuple[int, ...] = ()) -> None:
+    def __init__(self, masking: TokenMasker, *, separators: tuple[int, ...] = (), opens: bool = True) -> None:
         super().__init__(masking)
         self.separators = separators
+        self.opens = opens
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> RowTargets:
         """Concatenate the pairs and mask tokens of both sides.
@@ -52,7 +54,7 @@ class CrossAttentionMaskedTokens(MaskedTokens):
         Raises:
             UserError: there is no text or no target, or they differ in number.
         """
-        pairs = concatenated(*both_sides(inputs, self.name), separators=self.separators)
+        pairs = concatenated(*both_sides(inputs, self.name), separators=self.separators, opens=self.opens)
         hidden, rows = self.masking.mask(pairs.tokens, generator)
         sequence_ids = hidden.layout.sequence_ids(rows.device)[rows]
         shown = with_cross_sentence_mask(hidden, rows, pairs.sides())
@@ -153,7 +155,8 @@ def _places(layout: SequenceLayout, count: int, device: torch.device) -> Tensor:
 def _cross_attention(context: ObjectiveContext) -> CrossAttentionMaskedTokens:
     specials = context.specials
     masking = xlm_masking(specials, context.vocab_size, rate=context.mask_rate)
-    return CrossAttentionMaskedTokens(masking, separators=(specials.stop,) * (specials.between - 1))
+    separators = (specials.stop,) * (specials.between - 1)
+    return CrossAttentionMaskedTokens(masking, separators=separators, opens=specials.opens)
 
 
 def _back_translated(context: ObjectiveContext) -> BackTranslatedMaskedTokens:

@@ -59,10 +59,11 @@ class ParaphraseClassification:
 
     name = "paraphrase-classification"
 
-    def __init__(self, *, rate: float = 0.5) -> None:
+    def __init__(self, *, rate: float = 0.5, opens: bool = True) -> None:
         if not 0 < rate < 1:
             raise UserError(f"{self.name} shows a share of the sentences with a wrong translation, not {rate}")
         self.rate = rate
+        self.opens = opens
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> SentencePairs:
         """The pairs, and which sentences keep their translation.
@@ -91,7 +92,7 @@ class ParaphraseClassification:
         count, device = len(batch), batch.own.device
         own = batch.own if count > 1 else torch.ones_like(batch.own)
         chosen = torch.where(own, torch.arange(count, device=device), self.hard_negatives(system, batch))
-        pairs = concatenated(batch.texts, _taken(batch.translations, chosen)).tokens
+        pairs = concatenated(batch.texts, _taken(batch.translations, chosen), opens=self.opens).tokens
         encoded: Encoded = system(Inputs(text=pairs), OutputRows({}))
         scores: Tensor = system.head(self.name)(encoded.pooled)
         return F.cross_entropy(scores, own.long(), reduction="none")
@@ -181,7 +182,7 @@ PARAPHRASE_HEAD = Addition(
 
 
 def _classification(context: ObjectiveContext) -> ParaphraseClassification:
-    return ParaphraseClassification(**context.arguments)
+    return ParaphraseClassification(opens=context.specials.opens, **context.arguments)
 
 
 def _ranking(context: ObjectiveContext) -> TranslationRanking:

@@ -137,16 +137,26 @@ class WordAlignment:
         layer: depth whose states are aligned (10 of 12 in the recipe); default: at five sixths of the layers.
         iterations: of :func:`sinkhorn`.
         rounds: of :func:`align_words`.
+        opens: whether sentences begin with ``<s>``.
     """
 
     name = "word-alignment"
     heads = ("word-alignment", "masked-tokens")
 
-    def __init__(self, masking: TokenMasker, *, layer: int | None = None, iterations: int = 2, rounds: int = 2) -> None:
+    def __init__(
+        self,
+        masking: TokenMasker,
+        *,
+        layer: int | None = None,
+        iterations: int = 2,
+        rounds: int = 2,
+        opens: bool = True,
+    ) -> None:
         self.masking = masking
         self.layer = layer
         self.iterations = iterations
         self.rounds = rounds
+        self.opens = opens
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> MaskedPairs:
         """Pairs with masked tokens.
@@ -154,7 +164,7 @@ class WordAlignment:
         Raises:
             UserError: there is no text or no target, or they differ in number.
         """
-        pairs = concatenated(*both_sides(inputs, self.name))
+        pairs = concatenated(*both_sides(inputs, self.name), opens=self.opens)
         hidden, rows = self.masking.mask(pairs.tokens, generator)
         return MaskedPairs(hidden, pairs.tokens, rows, pairs.spans)
 
@@ -248,7 +258,7 @@ def word_alignment(encoder: SingleStream) -> Pointer:
 
 def _from_context(context: ObjectiveContext) -> WordAlignment:
     masking = xlm_masking(context.specials, context.vocab_size, rate=context.mask_rate)
-    return WordAlignment(masking, **context.arguments)
+    return WordAlignment(masking, opens=context.specials.opens, **context.arguments)
 
 
 POINTER = Addition(WordAlignment.name, PAPER, heads={WordAlignment.name: word_alignment})

@@ -13,7 +13,7 @@ import torch
 
 from mm_kptm.batch import Inputs, Tokens
 from mm_kptm.errors import UserError
-from mm_kptm.objectives.next_tokens import Continuation, NextTokens
+from mm_kptm.objectives.next_tokens import Continuation, NextTokens, with_start
 from mm_kptm.objectives.spec import TEXTS, ObjectiveContext, ObjectiveSpec
 
 
@@ -89,14 +89,16 @@ class WordDenoising(NextTokens):
     Args:
         noise: the noise function.
         without_first: whether the encoder input lacks the first token (xDAE's language symbol).
+        start: what the decoder begins with where texts begin with no token of their own, as T5's; None: they do.
     """
 
     name = "word-denoising"
 
-    def __init__(self, noise: WordNoise, *, without_first: bool = False) -> None:
+    def __init__(self, noise: WordNoise, *, without_first: bool = False, start: int | None = None) -> None:
         super().__init__()
         self.noise = noise
-        self.without_first = without_first
+        self.without_first = without_first or start is not None
+        self.start = start
 
     def prepare(self, inputs: Inputs, generator: torch.Generator | None = None) -> Continuation:
         """Noised texts with the originals as targets.
@@ -106,7 +108,7 @@ class WordDenoising(NextTokens):
         """
         if inputs.text is None or generator is None:
             raise UserError("word-denoising noises a text at random, so it needs inputs with a text and a generator")
-        tokens = inputs.text
+        tokens = inputs.text if self.start is None else with_start(inputs.text, self.start)
         rng = np.random.RandomState(int(torch.randint(2**31, (), generator=generator)))
         texts = self.noise.noised([part.tolist() for part in tokens.layout.split(tokens.ids)], rng)
         return super().prepare(denoised(tokens, texts, without_first=self.without_first))
@@ -125,7 +127,11 @@ def denoised(tokens: Tokens, noised: Sequence[Sequence[int]], *, without_first: 
 def _from_context(context: ObjectiveContext) -> WordDenoising:
     arguments = dict(context.arguments)
     without_first = bool(arguments.pop("without_first", False))
-    return WordDenoising(WordNoise(context.specials.mask, **arguments), without_first=without_first)
+    noise, start = (
+        WordNoise(context.specials.mask, **arguments),
+        None if context.specials.opens else context.specials.start,
+    )
+    return WordDenoising(noise, without_first=without_first, start=start)
 
 
 WORD_DENOISING = ObjectiveSpec(

@@ -13,21 +13,36 @@ from mm_kptm.crosslingual.recipes.xlm_r import (
     read_config,
     xlm_r,
 )
-from mm_kptm.recipes.roberta import ROBERTA_TABLES, configured_heads
+from mm_kptm.recipes.roberta import ROBERTA_TABLES
+from mm_kptm.recipes.roberta import configured_heads as masked_tokens_heads
 from mm_kptm.systems.published_fields import check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, Rename
 
+#: Arguments of the head by the fields of released training.
+_HEAD_FIELDS = {"head_layers": "num_layers", "memory_bank_size": "queue_size", "multi_queue": "multi_queue"}
+
 
 def read_definition_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Sizes as in XLM-R's configuration.
+    """Sizes as in XLM-R's configuration; the norm after the embeddings is there whatever a field says.
 
     Raises:
         UserError: the configuration has an unsupported value.
     """
-    fields = {**config, **config.get("args", {})}
-    check_fields("xlm-k", fields, {"sa_lg_bn": (False,), "multi_queue": (False,)})
-    return read_config(config)
+    fields = _fields(config)
+    check_fields("xlm-k", fields, {"sa_lg_bn": (False,), "enable_projection_head": (True,)})
+    return read_config({name: value for name, value in fields.items() if name != "encoder_normalize_before"})
+
+
+def configured_heads(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Sizes of the heads that a configuration asks for."""
+    fields = _fields(config)
+    contrast = {ours: fields[theirs] for theirs, ours in _HEAD_FIELDS.items() if theirs in fields}
+    return {**masked_tokens_heads(config), **({"entity-definition": contrast} if contrast else {})}
+
+
+def _fields(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in {**config, **config.get("args", {})}.items() if name != "args"}
 
 
 _HEAD = "decoder.projection_head_dic.wiki_definition"
@@ -73,7 +88,10 @@ XLM_K_BASE = Recipe(
         *NOTES,
         "queues are in no checkpoint: load a head entity-definition with fresh=['heads.entity-definition.words', "
         "'heads.entity-definition.documents']",
-        "statistics of the batch in the projections include sentences without an entity, as in the released code",
+        "statistics of the batch in the projections include sentences without an entity, as in the released code; with "
+        "several processes they are of each (sync_bn is off)",
+        "cts_temp, layer_of_cts_loss, enable_l2_norm, word2doc_scale, doc2word_scale of a released configuration are "
+        "arguments of the objective: temperature, layer, normalised, word_scale and document_scale",
     ),
 )
 

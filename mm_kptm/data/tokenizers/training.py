@@ -13,7 +13,7 @@ from mm_kptm.data.tokenizers.tokenizer_json import ROBERTA_SPECIALS
 from mm_kptm.errors import UserError
 from mm_kptm.io.text_lines import numbered_lines
 
-Kind = Literal["bpe", "unigram", "wordpiece"]
+Kind = Literal["bpe", "unigram", "wordpiece", "t5"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
@@ -28,7 +28,8 @@ def train_tokenizer(
     Args:
         files: UTF-8 text, packed or not, a sentence or paragraph a line.
         kind: ``bpe``: byte-level pairs as in RoBERTa; ``unigram``: SentencePiece's Unigram as in XLM-R, NFKC first;
-            ``wordpiece``: as in BERT, with its normalisation.
+            ``wordpiece``: as in BERT, with its normalisation; ``t5``: Unigram with T5's special tokens, nothing in
+            front of a text, and a hundred sentinels ``<extra_id_99>`` to ``<extra_id_0>`` at its end.
         vocab_size: pieces, special tokens included, at most.
         lowercase: whether text is lower-cased first.
         min_count: a pair of pieces is merged if it occurs so often (``bpe`` and ``wordpiece``).
@@ -38,8 +39,9 @@ def train_tokenizer(
     """
     if kind not in KINDS:
         raise UserError(f"a tokenizer of kind {kind!r} was asked for; there are {', '.join(KINDS)}")
-    specials = BERT_SPECIALS if kind == "wordpiece" else ROBERTA_SPECIALS
-    least = len(specials) + (256 if kind == "bpe" else 1)
+    specials = _SPECIALS.get(kind, ROBERTA_SPECIALS)
+    sentinels = [f"<extra_id_{number}>" for number in range(99, -1, -1)] if kind == "t5" else []
+    least = len(specials) + len(sentinels) + (256 if kind == "bpe" else 1)
     if vocab_size < least + 1:
         raise UserError(f"a vocabulary of {vocab_size} pieces was asked for; {kind} needs more than {least}")
     read = 0
@@ -52,7 +54,7 @@ def train_tokenizer(
                     read += 1
                     yield line
 
-    tokenizer, trainer = _BUILDERS[kind](list(specials), vocab_size, lowercase, min_count)
+    tokenizer, trainer = _BUILDERS[kind](list(specials), vocab_size - len(sentinels), lowercase, min_count)
     try:
         tokenizer.train_from_iterator(lines(), trainer)
     except UserError:
@@ -61,11 +63,14 @@ def train_tokenizer(
         raise UserError(f"a tokenizer of kind {kind} could not be trained: {error}") from None
     if not read:
         raise UserError(f"{', '.join(map(str, files))} hold no text to train a tokenizer on")
-    start, stop = specials[2:4]
+    tokenizer.add_special_tokens(sentinels)
+    framing = ["</s>"] if kind == "t5" else list(specials[2:4])
+    begun, stop = [f"{token} " for token in framing[:-1]], framing[-1]
+    between = f"{stop} {stop}" if kind in ("bpe", "unigram") else stop
     tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{start} $A {stop}",
-        pair=f"{start} $A {stop} $B {stop}" if kind == "wordpiece" else f"{start} $A {stop} {stop} $B {stop}",
-        special_tokens=[(token, tokenizer.token_to_id(token)) for token in (start, stop)],
+        single=f"{''.join(begun)}$A {stop}",
+        pair=f"{''.join(begun)}$A {between} $B {stop}",
+        special_tokens=[(token, tokenizer.token_to_id(token)) for token in framing],
     )
     return tokenizer
 
@@ -93,7 +98,7 @@ def _unigram(specials: list[str], size: int, lowercase: bool, min_count: int) ->
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
     return tokenizer, trainers.UnigramTrainer(
-        vocab_size=size, special_tokens=specials, unk_token=specials[1], show_progress=False
+        vocab_size=size, special_tokens=specials, unk_token="<unk>", show_progress=False
     )
 
 
@@ -107,4 +112,5 @@ def _wordpiece(specials: list[str], size: int, lowercase: bool, min_count: int) 
     )
 
 
-_BUILDERS = {"bpe": _bpe, "unigram": _unigram, "wordpiece": _wordpiece}
+_BUILDERS = {"bpe": _bpe, "unigram": _unigram, "wordpiece": _wordpiece, "t5": _unigram}
+_SPECIALS = {"wordpiece": BERT_SPECIALS, "t5": ("<pad>", "</s>", "<unk>")}  # T5's numbers 0, 1 and 2

@@ -94,6 +94,7 @@ def pretraining(data: Documents, request: DataRequest) -> PreparedData:
         data.mask_rate,
         request.recipe,
         request.objective_arguments,
+        vocabulary=tokenizer.vocabulary,
     )
     named = build_objectives(request.objectives, context)
     objectives = {name: ForTask(objective, task) for task, (name, objective) in enumerate(named.items())}

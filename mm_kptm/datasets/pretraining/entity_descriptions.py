@@ -19,6 +19,7 @@ from mm_kptm.batch import Inputs
 from mm_kptm.crosslingual.corpora.tokenized_descriptions import (
     DESCRIPTION,
     FIRST,
+    LANGUAGE,
     OBJECT,
     SUBJECT,
     Claims,
@@ -78,7 +79,9 @@ class _Descriptions:
             tokenize = MentionTokenizer(self.tokenizer, data.max_length)
             found = self._tokenized(f"{split}-mentions", texts.mentions, tokenize, {split: data.files[split]})
             columns = {IDS: found.rows.columns[IDS], f"{MARK}mention": found.rows.columns[FIRST]}
-            said = InputSource(PackedTexts(found.rows.offsets, columns))
+            languages = found.of_sequences.get(LANGUAGE)  # a token store of an earlier version has none
+            of_texts = {} if languages is None else {f"{MARK}language": languages}
+            said = InputSource(PackedTexts(found.rows.offsets, columns, of_texts))
             return TargetSource(said, ChosenTexts(self.described, found.of_sequences[DESCRIPTION]))
         if DESCRIBED_OBJECTS in needs and data.triples is not None:
             claims = Claims(data.triples, data.descriptions)

@@ -15,7 +15,7 @@ from mm_kptm.crosslingual.corpora.caption_switching import CaptionSwitcher, Tran
 from mm_kptm.data.formats.vision.translated_captions import TranslatedCaption
 from mm_kptm.data.packing import Packed
 from mm_kptm.data.text_store import StoredTexts
-from mm_kptm.data.tokenizers.protocol import Pieces, Tokenizer
+from mm_kptm.data.tokenizers.protocol import Pieces, Tokenizer, framed
 from mm_kptm.errors import UserError
 from mm_kptm.io.records import Record, read_json
 from mm_kptm.preprocessing.inputs import InputSource
@@ -44,16 +44,17 @@ def caption_pairs(
             encoding.tokenizer.encode(text, language)
             for text, language in zip((one.caption, one.translation), one.languages, strict=True)
         ]
-        kept = shortened(sides[0].ids, sides[1].ids, room=encoding.max_length - 4)
+        kept = shortened(sides[0].ids, sides[1].ids, room=encoding.max_length - 2 * specials.around(1))
         words = [_words(text, side) for text, side in zip((one.caption, one.translation), sides, strict=True)]
-        first = [NO_PARTNER, *words[0][: len(kept[0])], NO_PARTNER]
+        opened = [NO_PARTNER] * specials.opens
+        first = [*opened, *words[0][: len(kept[0])], NO_PARTNER]
         partner = {other: word for word, other in reversed(one.aligned)}
-        second = [NO_PARTNER, *(partner.get(word, NO_PARTNER) for word in words[1][: len(kept[1])]), NO_PARTNER]
-        framed = [[specials.start, *side, specials.stop] for side in kept]
-        ids.append([*framed[0], *framed[1]])
+        second = [*opened, *(partner.get(word, NO_PARTNER) for word in words[1][: len(kept[1])]), NO_PARTNER]
+        both = [framed(specials, side)[0] for side in kept]
+        ids.append([*both[0], *both[1]])
         groups.append([*first, *second])
-        positions.append([place for side in framed for place in range(len(side))])
-        languages.append([language for side, language in zip(framed, one.languages, strict=True) for _ in side])
+        positions.append([place for side in both for place in range(len(side))])
+        languages.append([language for side, language in zip(both, one.languages, strict=True) for _ in side])
     columns: dict[str, Sequence[Sequence[int]]] = {"ids": ids, "positions": positions, "units": groups}
     if encoding.languages:
         numbers = {language: number for number, language in enumerate(encoding.languages)}
@@ -110,9 +111,10 @@ class SwitchedCaptions:
             choices=np.random.RandomState(seed),
         )
         switch = (lambda text: switcher.one_word(text)[0]) if self.word_rate is None else switcher.words
-        specials, room = self.tokenizer.specials, self.max_length - 2
+        specials = self.tokenizer.specials
+        room = self.max_length - specials.around(1)
         said = [self.tokenizer.encode(switch(self.texts[index])).ids[:room] for index in indices]
-        ids = [[specials.start, *one, specials.stop] for one in said]
+        ids = [framed(specials, one)[0] for one in said]
         texts = InputSource(Packed.of(ids=ids, positions=[range(len(one)) for one in ids]))
         shown = self.captions.batch(indices, generator)
         return shown.with_streams(text=texts.batch(range(len(ids)), generator).text)

@@ -19,6 +19,7 @@ from mm_kptm.crosslingual.corpora.bitext import (
     alternating_documents,
     monolingual,
     translations,
+    written,
 )
 from mm_kptm.crosslingual.corpora.language_sampling import drawn
 from mm_kptm.crosslingual.corpora.tokenized_bitext import (
@@ -144,29 +145,36 @@ class SentencesAlone:
         numbers: of the sentences that are texts, [N].
         specials: stand around each.
         room: pieces of a text, without special ones.
+        written: whether a decoder writes them, and each begins with what it begins with.
     """
 
     bitext: TokenizedBitext
     numbers: IntArray
     specials: Specials
     room: int
+    written: bool = False
 
     def __len__(self) -> int:
         return len(self.numbers)
 
     def length(self, index: int) -> int:
         """Tokens of a text."""
-        return min(int(self.bitext.sentences.lengths[self.numbers[index]]), self.room) + 2
+        return min(int(self.bitext.sentences.lengths[self.numbers[index]]), self.room) + self._around
 
     @property
     def lengths(self) -> IntArray:
         """Tokens of every text, [N]."""
-        return np.minimum(self.bitext.sentences.lengths[self.numbers], self.room) + 2
+        return np.minimum(self.bitext.sentences.lengths[self.numbers], self.room) + self._around
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Inputs:
         """The texts of the given indices."""
         said = [self.bitext.sentence(number, self.room) for number in self.numbers[list(indices)].tolist()]
-        return InputSource(monolingual(said, self.specials)).batch(range(len(said)), generator)
+        packed = written(said, self.specials) if self.written else monolingual(said, self.specials)
+        return InputSource(packed).batch(range(len(said)), generator)
+
+    @property
+    def _around(self) -> int:
+        return 2 if self.written else self.specials.around(1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,12 +198,13 @@ class SideBySide:
 
     def length(self, index: int) -> int:
         """Tokens of a text."""
-        return min(int(self.bitext.sentences.lengths[self.pairs[index]].sum()), self.room) + 4
+        return min(int(self.bitext.sentences.lengths[self.pairs[index]].sum()), self.room) + 2 * self.specials.around(1)
 
     @property
     def lengths(self) -> IntArray:
         """Tokens of every text, [N]."""
-        return np.minimum(self.bitext.sentences.lengths[self.pairs].sum(1), self.room) + 4
+        lengths = self.bitext.sentences.lengths[self.pairs].sum(1)
+        return np.minimum(lengths, self.room) + 2 * self.specials.around(1)
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Inputs:
         """The texts of the given indices."""
@@ -222,13 +231,22 @@ class Corpora:
     def side_by_side(self, split: str) -> Source[Inputs]:
         """Every sentence and its translation in a row, in both orders."""
         pairs = self.pairs(split)
-        texts = SideBySide(self.bitext(split), pairs, self.tokenizer.specials, self.data.max_length - 4)
+        specials = self.tokenizer.specials
+        texts = SideBySide(self.bitext(split), pairs, specials, self.data.max_length - 2 * specials.around(1))
         return self._sampled(split, texts, pairs)
+
+    def both(self, split: str) -> Source[Inputs]:
+        """Every sentence with its translation as a text of its own, the target."""
+        return self._with_targets(split, written=False)
 
     def to_translate(self, split: str) -> Source[Inputs]:
         """Every sentence with its translation as what is written."""
+        return self._with_targets(split, written=True)
+
+    def _with_targets(self, split: str, *, written: bool) -> Source[Inputs]:
         pairs = self.pairs(split)
-        return self._sampled(split, TargetSource(*(self._texts(split, side) for side in pairs.T)), pairs)
+        texts = self._texts(split, pairs[:, 0]), self._texts(split, pairs[:, 1], written=written)
+        return self._sampled(split, TargetSource(*texts), pairs)
 
     def documents(self, split: str) -> Source[Inputs]:
         """Runs of aligned lines, every second one translated (Huang et al. 2019, section 3.1), up to the length.
@@ -269,8 +287,10 @@ class Corpora:
     def _misaligned(self) -> bool:
         return self.data.alignment != "true"
 
-    def _texts(self, split: str, numbers: IntArray) -> SentencesAlone:
-        return SentencesAlone(self.bitext(split), numbers, self.tokenizer.specials, self.data.max_length - 2)
+    def _texts(self, split: str, numbers: IntArray, *, written: bool = False) -> SentencesAlone:
+        specials = self.tokenizer.specials
+        room = self.data.max_length - (2 if written else specials.around(1))
+        return SentencesAlone(self.bitext(split), numbers, specials, room, written)
 
     def _sampled(self, split: str, source: Source[Inputs], sentences: IntArray) -> Source[Inputs]:
         """Training examples drawn so that their languages have the shares that are set.

@@ -122,7 +122,13 @@ def pretraining(data: MultilingualText, request: DataRequest) -> PreparedData:
         {MaskedTokens.name: _masked_tokens},
     )
     context = ObjectiveContext(
-        tokenizer.specials, len(tokenizer), offers, data.mask_rate, request.recipe, request.objective_arguments
+        tokenizer.specials,
+        len(tokenizer),
+        offers,
+        data.mask_rate,
+        request.recipe,
+        request.objective_arguments,
+        vocabulary=tokenizer.vocabulary,
     )
     objectives = build_objectives(request.objectives, context)
     writes = "target" in request.recipe.reads
@@ -133,8 +139,9 @@ def pretraining(data: MultilingualText, request: DataRequest) -> PreparedData:
             return corpora.side_by_side(split)
         if MIXED_DOCUMENTS in needs:
             return corpora.documents(split)
-        pairs = TARGETS in needs or (writes and name == NextTokens.name)
-        return corpora.to_translate(split) if pairs else corpora.alone(split)
+        if writes and name == NextTokens.name:
+            return corpora.to_translate(split)
+        return corpora.both(split) if TARGETS in needs else corpora.alone(split)
 
     def source(split: str) -> SourcesOfObjectives:
         return SourcesOfObjectives({name: inputs(split, name) for name in objectives}, objectives)

@@ -146,7 +146,13 @@ def pretraining(data: TokenCorpusData, request: DataRequest) -> PreparedData:
         },
     )
     context = ObjectiveContext(
-        tokenizer.specials, len(tokenizer), offers, data.mask_rate, request.recipe, request.objective_arguments
+        tokenizer.specials,
+        len(tokenizer),
+        offers,
+        data.mask_rate,
+        request.recipe,
+        request.objective_arguments,
+        vocabulary=tokenizer.vocabulary,
     )
     objectives = build_objectives(request.objectives, context)
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mm_kptm.batch import POOLED_ONLY, Encoded, Inputs, Movable, Tokens
 from mm_kptm.data.packing import Packed
-from mm_kptm.data.tokenizers.protocol import Specials
+from mm_kptm.data.tokenizers.protocol import Specials, framed
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.embedding.negatives import Contrasted, FilteredNegatives
 from mm_kptm.knowledge.embedding.transe import TransEScore
@@ -134,7 +134,7 @@ class DescribedGraph:
         self.relations = relations
         self._max_length = max_length
         self._texts = texts if isinstance(texts, Packed) else Packed.of(ids=texts)
-        self._relations = [(specials.start, *text, specials.stop) for text in relation_texts or ()]
+        self._relations = [tuple(framed(specials, text)[0]) for text in relation_texts or ()]
         self._specials = specials
         everything = np.concatenate([self.triples.rows, more]) if len(more := as_rows(known)) else self.triples.rows
         self._negatives = FilteredNegatives(everything, len(texts))
@@ -190,7 +190,7 @@ class DescribedGraph:
         first, end = self._texts.offsets[number : number + 2]
         # what is cut off is not read
         ids = self._texts.columns["ids"][first : min(end, first + self._max_length)].tolist()
-        return (self._specials.start, *ids, self._specials.stop)
+        return tuple(framed(self._specials, ids)[0])
 
     def _entity(self, number: int) -> tuple[int, ...]:
         return self._text(number)[: self._max_length]

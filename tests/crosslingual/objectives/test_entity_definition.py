@@ -7,14 +7,15 @@ import torch
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
-from mm_kptm.crosslingual.objectives.entity_definition import (
+from mm_kptm.crosslingual.modules.queued_contrast import (
+    UNKNOWN,
     DefinitionContrast,
-    EntityDefinition,
-    ObjectEntailment,
     Projection,
     RunningBatchNorm,
+    Spoken,
     queued_contrast,
 )
+from mm_kptm.crosslingual.objectives.entity_definition import EntityDefinition, ObjectEntailment
 from mm_kptm.crosslingual.objectives.fairseq_masking import FairseqMasking
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.mixture import required_heads
@@ -85,6 +86,51 @@ def test_of_more_states_than_the_queue_holds_some_are_drawn() -> None:
     drawn = heads[0].words[:, 0].div(2).long().tolist()
     assert len(set(drawn)) == 8 and min(drawn) < 20, "not the last ones"
     assert torch.equal(heads[0].words, heads[1].words) and torch.equal(heads[0].documents, heads[0].words + 100)
+
+
+def one_by_one(queries: Any, keys: Any, queue: Any, languages: Any, queued: Any, temperature: float) -> list[Any]:
+    """The loss of each query, and of each key, from its scores in a loop."""
+    losses = []
+    for mine, theirs in ((queries, keys), (keys, queries)):
+        for row, vector in enumerate(mine):
+            others = [(mine[i], languages[i]) for i in range(len(mine)) if i != row]
+            others += [(theirs[i], languages[i]) for i in range(len(mine)) if i != row]
+            others += [(state, language) for state, language in zip(queue, queued, strict=True)]
+            seen = [theirs[row], *(state for state, language in others if language in (languages[row], UNKNOWN))]
+            scores = torch.stack([vector @ state for state in seen]) / temperature
+            losses.append(torch.logsumexp(scores, 0) - scores[0])
+    return losses
+
+
+def test_negatives_are_of_the_same_language_or_random() -> None:
+    torch.manual_seed(3)
+    queries, keys, queue = torch.randn(5, 4), torch.randn(5, 4), torch.randn(6, 4)
+    languages, queued = torch.tensor([7, 9, 7, 8, 9]), torch.tensor([UNKNOWN, 9, 7, 7, 5, UNKNOWN])
+    spoken = Spoken(languages, queued)
+    found = queued_contrast(queries, keys, queue, temperature=0.3, normalised=False, spoken=spoken)
+    torch.testing.assert_close(found, torch.stack(one_by_one(queries, keys, queue, languages, queued, 0.3)))
+    one = Spoken(torch.full((5,), 7), torch.full((6,), UNKNOWN))
+    alike = [queued_contrast(queries, keys, queue, temperature=0.3, normalised=True, spoken=of) for of in (one, None)]
+    torch.testing.assert_close(*alike)
+
+
+def test_the_queues_keep_the_languages_of_their_states() -> None:
+    heads = {"masked-tokens": {}, "entity-definition": {"queue_size": 4, "multi_queue": True}}
+    model, objective = mm_kptm.build("xlm-k", heads=heads, seed=0, **SMALL), EntityDefinition(MASKING, multi_queue=True)
+    assert required_heads(objective)["entity-definition"] == {"multi_queue": True}
+    given = inputs()
+    with pytest.raises(UserError, match=r"^multi_queue tells languages apart, so the text needs the token label lang"):
+        objective.prepare(given, torch.Generator())
+    given.text.token_labels["language"] = torch.tensor([1, 1, 1, 1, 2, 2, 2, 3, 3, 3, 3])
+    batch = objective.prepare(given, torch.Generator().manual_seed(0))
+    assert batch.languages.tolist() == [1, 2, 3]
+    head = model.train().head("entity-definition")
+    first = objective.losses(model, batch)
+    assert head.languages.tolist() == [UNKNOWN, 1, 2, 3]
+    plain = EntityDefinition(MASKING).prepare(given, torch.Generator().manual_seed(0))
+    assert first["word2doc"].isfinite().all() and plain.languages is None
+    head.enqueue(torch.ones(5, 8), torch.ones(5, 8), torch.arange(10, 15))
+    assert len(set(head.languages.tolist())) == 4 and min(head.languages.tolist()) >= 10
 
 
 def test_the_queue_is_as_long_as_an_experiment_says() -> None:

@@ -34,7 +34,8 @@ def test_only_the_fast_side_is_trained() -> None:
         ("infoxlm", "use_proj", False),
         ("infoxlm", "position_embedding_type", "relative_key"),
         ("xlm-align", "no_linear_proj", True),
-        ("xlm-k", "multi_queue", True),
+        ("xlm-k", "sa_lg_bn", True),
+        ("xlm-k", "enable_projection_head", False),
         ("dual-bert", "is_decoder", True),
     ],
 )

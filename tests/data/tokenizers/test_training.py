@@ -7,6 +7,7 @@ from tokenizers import Tokenizer
 
 from mm_kptm.cli import main
 from mm_kptm.data.tokenizers.opening import open_tokenizer
+from mm_kptm.data.tokenizers.protocol import framed
 from mm_kptm.data.tokenizers.training import KINDS, Kind, train_tokenizer
 from mm_kptm.errors import UserError
 
@@ -44,14 +45,28 @@ def test_every_kind_is_trained_and_opened(kind: Kind, text: Path, tmp_path: Path
     theirs = Tokenizer.from_file(str(tmp_path / kind / "tokenizer.json"))
     for line in LINES:
         pieces = ours.encode(line)
-        framed = [ours.specials.start, *pieces.ids, ours.specials.stop]
-        assert theirs.encode(line).ids == framed
+        assert theirs.encode(line).ids == framed(ours.specials, pieces.ids)[0]
+        assert theirs.encode(line, line).ids == framed(ours.specials, pieces.ids, pieces.ids)[0]
         assert ours.specials.unknown not in pieces.ids
         assert all(0 <= start <= end <= len(line) for start, end in pieces.spans)
-    assert ours.specials.between == (1 if kind == "wordpiece" else 2)
+    assert ours.specials.between == (1 if kind in ("wordpiece", "t5") else 2)
+    assert ours.specials.opens == (kind != "t5")
 
 
-@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_a_vocabulary_of_t5_ends_with_sentinels_that_no_text_has(text: Path) -> None:
+    trained = train_tokenizer([text], "t5", vocab_size=300)
+    last = trained.get_vocab_size() - 1
+    assert [trained.id_to_token(last - number) for number in (0, 1, 99)] == [
+        "<extra_id_0>",
+        "<extra_id_1>",
+        "<extra_id_99>",
+    ]
+    assert [trained.id_to_token(number) for number in (0, 1, 2)] == ["<pad>", "</s>", "<unk>"]
+    with pytest.raises(UserError, match=r"^a vocabulary of 100 pieces was asked for; t5 needs more than 104$"):
+        train_tokenizer([text], "t5", vocab_size=100)
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram", "t5"])
 def test_text_comes_back_from_its_pieces(kind: Kind, text: Path) -> None:
     trained = train_tokenizer([text], kind, vocab_size=400)
     for line in LINES[:7]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mm_kptm.crosslingual.corpora.tokenized_descriptions import language_number
 from mm_kptm.data.sampler import seeded
 from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
 from mm_kptm.datasets.pretraining.entity_descriptions import EntityDescriptions
@@ -63,6 +64,25 @@ def test_a_mention_meets_a_description_in_another_language(data: EntityDescripti
         [IDS["paris"], IDS["a"], IDS["city"]],
         [IDS["a"], IDS["city"]],
     ]
+
+
+def test_negatives_may_be_of_the_language_of_the_text(data: EntityDescriptions) -> None:
+    arguments = {"entity-definition": {"multi_queue": True, "queue_size": 8}}
+    asked = Experiment(
+        "own",
+        EncoderSettings("xlm-k-base", SIZES),
+        data,
+        objectives={"entity-definition": 1.0},
+        objective_arguments=arguments,
+    )
+    found = build(asked)
+    batch = found.training.batch([0, 1, 2], seeded(0))
+    languages = batch.by_name["entity-definition"].languages
+    assert languages is not None and languages.tolist() == [language_number(code) for code in ("en", "en", "de")]
+    found.model.train()
+    found.model.loss(batch)
+    head = found.model.system.head("entity-definition")
+    assert head.languages.tolist() == [-1] * 5 + languages.tolist()
 
 
 def test_a_triple_is_a_subject_with_its_relation_and_an_object(data: EntityDescriptions) -> None:

@@ -1,5 +1,8 @@
 """T5 of both versions: states of both stacks, attention, the bias by distance, and the loss."""
 
+from typing import Any
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -7,6 +10,7 @@ import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
 from mm_kptm.nn.ragged import cross_attention_layout, self_attention_layout
 from mm_kptm.nn.relative import RelativeBias
+from mm_kptm.objectives.span_corruption import corrupted, noise_counts, noise_mask, raw_lengths
 from tests.golden.case import Answer, Case
 
 IGNORED, LONGEST = -100, 200
@@ -72,5 +76,31 @@ def attention(case: Case, inputs: Inputs, embedded: torch.Tensor, source: torch.
     return answers
 
 
-CASES = {"v1": model, "v1_1": model}
+def span_corruption(case: Case) -> tuple[dict[str, Answer], dict[str, Any]]:
+    answers, truths = {}, {}
+    for number, official in enumerate(case.json("cases.json")):
+        settings = {"density": official["noise_density"], "mean_length": official["mean_span"]}
+        sentinels = range(official["vocab_size"] - 1, -1, -1)
+        noise = np.array(official["mask"], bool)
+        drawn = noise_mask(official["length"], np.random.RandomState(0), **settings)
+        ours = {
+            "counts": noise_counts(official["length"], **settings),
+            "drawn": (int(drawn.sum()), int((np.diff(drawn.astype(int)) > 0).sum()), bool(drawn[0]), bool(drawn[-1])),
+            "both": corrupted(official["tokens"], noise, sentinels),
+        }
+        theirs = {
+            "counts": (official["noise_tokens"], official["noise_spans"]),
+            "drawn": (official["noise_tokens"], official["noise_spans"], False, True),
+            "both": (official["inputs"], official["targets"]),
+        }
+        answers |= {f"{number} {name}": Answer(value) for name, value in ours.items()}
+        truths |= {f"{number} {name}": value for name, value in theirs.items()}
+    for number, official in enumerate(case.json("helper.json")):
+        settings = {"density": official["noise_density"], "mean_length": official["mean_span"]}
+        answers[f"{number} raw lengths"] = Answer(list(raw_lengths(official["inputs_length"], **settings)))
+        truths[f"{number} raw lengths"] = official["result"]
+    return answers, truths
+
+
+CASES = {"v1": model, "v1_1": model, "span_corruption": span_corruption}
 """What each golden case compares."""
