@@ -7,14 +7,16 @@ Run from the root of the repository::
 
 Each task is a file of ``experiments/atlas``. Small splits are trained in five folds, whose answers are put together:
 every fact, country or family is asked about by a model that was not trained on it. Intervals are drawn from what
-answers share: families of concepts, or countries. Runs that have ended are not trained again, and tables of tasks that
-the folder holds no runs of stay as they are.
+answers share: families of concepts, or countries. The tables are written after every fold; runs that have ended are not
+trained again, and tables of tasks that the folder holds no whole run of stay as they are. What SIGTERM or Ctrl-C ends
+goes on from its last checkpoint with the same command.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from operator import attrgetter
@@ -24,6 +26,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.atlas import DOCS, markdown_table, write_section
+from mm_kptm.cli import MISTAKE, STOPPED
+from mm_kptm.errors import UserError
 from mm_kptm.experiment.locations import read_experiment
 from mm_kptm.experiment.run import evaluated, train
 from mm_kptm.experiment.settings import Experiment
@@ -31,6 +35,8 @@ from mm_kptm.report import Row, Run, Table, bootstrap, read_run
 from mm_kptm.report.languages import script_of
 from mm_kptm.report.runs import Prediction
 from mm_kptm.suites.atlas.data.atlas import ATLAS_VERSION
+from mm_kptm.train.parallel.processes import Preempted
+from mm_kptm.train.preemption import EXIT_CODE
 
 FILES = Path(__file__).parents[1] / "experiments" / "atlas"
 FOLDS = {"compositions": 5, "counting": 1, "facts": 5, "hop": 5}  #: trained runs of every task
@@ -61,17 +67,20 @@ def experiment_of(task: str, fold: int, out: Path) -> Experiment:
     return replace(settings, name=f"{task}-fold-{fold}", data=data, out=out)
 
 
-def measured(task: str, fold: int, out: Path) -> Path:
+def missing(task: str, folder: Path) -> list[str]:
+    """Splits of a task that a run was not asked yet."""
+    return [split for split in SPLITS[task] if not (folder / "predictions" / f"{split}.jsonl").is_file()]
+
+
+def measured(task: str, fold: int, out: Path) -> None:
     """Train one fold and ask all of its splits, unless that was done."""
     settings = experiment_of(task, fold, out)
     folder = out / settings.name
-    missing = [split for split in SPLITS[task] if not (folder / "predictions" / f"{split}.jsonl").is_file()]
-    if missing:
+    if splits := missing(task, folder):
         built = train(settings, folder, resume=True, progress=False)
-        for split in missing:
+        for split in splits:
             found = evaluated(folder, settings, built, split)
             print(f"{settings.name} {split}: {found.get('accuracy', float('nan')):.3f}", flush=True)
-    return folder
 
 
 def table(task: str, runs: Sequence[Run]) -> Table:
@@ -99,13 +108,13 @@ def table(task: str, runs: Sequence[Run]) -> Table:
 
 
 def write_tables(out: Path, docs: Path) -> None:
-    """Write the tables of all tasks that a folder holds runs of; those of other tasks stay."""
+    """Write the tables of all tasks that a folder holds whole runs of; those of other tasks stay."""
     path = docs / "atlas-results.json"
     results = json.loads(path.read_text(encoding="utf-8"))
     kept = {one["title"]: one for one in results.get("tasks", ())}
     for task, folds in FOLDS.items():
         folders = [out / f"{task}-fold-{fold}" for fold in range(folds)]
-        runs = [read_run(folder) for folder in folders if (folder / "baselines.json").is_file()]
+        runs = [read_run(folder) for folder in folders if not missing(task, folder)]
         if runs:
             kept[TITLES[task]] = as_json(table(task, runs))
     found = [kept[title] for title in TITLES.values() if title in kept]
@@ -115,19 +124,34 @@ def write_tables(out: Path, docs: Path) -> None:
     path.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def main() -> None:
-    """Train what is asked for, and write the tables."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train what is asked for, and write the tables after every fold.
+
+    Returns:
+        0; 75 where SIGTERM ended a training, 130 where Ctrl-C did, 2 where something stands in the way.
+    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, metavar="OUT", help="the folder of the runs")
     parser.add_argument("--task", choices=tuple(FOLDS), action="append", help="which task (default: all)")
     parser.add_argument("--fold", type=int, choices=range(5), action="append", help="which folds (default: all)")
     parser.add_argument("--docs", type=Path, default=DOCS, help="the folder of atlas.md (default: docs)")
-    options = parser.parse_args()
-    for task in options.task or FOLDS:
-        for fold in options.fold or range(FOLDS[task]):
-            if fold < FOLDS[task]:
-                measured(task, fold, options.out)
-    write_tables(options.out, options.docs)
+    options = parser.parse_args(arguments)
+    asked = [(task, fold) for task in options.task or FOLDS for fold in options.fold or range(5) if fold < FOLDS[task]]
+    try:
+        write_tables(options.out, options.docs)
+        for task, fold in asked:
+            measured(task, fold, options.out)
+            write_tables(options.out, options.docs)
+    except Preempted as ended:
+        print(f"benchmarks.atlas_tasks: {ended}; the same command goes on", file=sys.stderr)
+        return EXIT_CODE
+    except KeyboardInterrupt:
+        print("\nbenchmarks.atlas_tasks: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        return STOPPED
+    except UserError as mistake:
+        print(f"benchmarks.atlas_tasks: {mistake}", file=sys.stderr)
+        return MISTAKE
+    return 0
 
 
 def as_json(table: Table) -> dict[str, Any]:
@@ -137,4 +161,4 @@ def as_json(table: Table) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -3,8 +3,9 @@
 It reads ``experiments/real-weights/5-tree-invented.yaml`` and the files that this names, all-MiniLM-L6-v2 among them,
 which stays as it is. Printed are how much the state of the blank changes where the injected fact is another one, and
 what ridge regression reads out of frozen states: learnt from invented countries, asked of others of these, and of real
-countries with true and with swapped facts. Three forms are compared: a branch of the name as in K-BERT, which the name
-alone sees; the mean of all states of that tree; and the same fact as a sentence before the text, which all see.
+countries with true and with swapped facts. Three forms are compared, by the state of the blank and, of the first two,
+by the mean of all states: a branch of the name as in K-BERT, which the name alone sees; the same branch without the
+visible matrix, which all see; and the same fact as a sentence before the text.
 """
 
 from __future__ import annotations
@@ -31,6 +32,13 @@ RELATION, COUNT, PENALTY = "official language", 1200, 100.0
 MASK = 103  #: [MASK] of the uncased vocabulary
 FILE = Path(__file__).parents[1] / "experiments" / "real-weights" / "5-tree-invented.yaml"
 SPLITS = ("train", "test", "test-swapped")
+FORMS = (
+    "branch, state of the blank",
+    "branch, mean of all states",
+    "branch without visible matrix, state of the blank",
+    "branch without visible matrix, mean of all states",
+    "sentence, state of the blank",
+)
 
 
 @torch.no_grad()
@@ -45,6 +53,11 @@ def states(system: System, inputs: Sequence[Inputs]) -> tuple[Tensor, Tensor]:
             blanks.append(rows[first + place])
             means.append(rows[first:last].mean(0))
     return torch.stack(blanks), torch.stack(means)
+
+
+def opened(inputs: Inputs) -> Inputs:
+    """The same trees without their visible matrix."""
+    return inputs.with_streams(text=replace(inputs.required("text", Tokens), attention_mask=None))
 
 
 def blanked(system: System, texts: Sequence[str]) -> Inputs:
@@ -88,29 +101,30 @@ def main() -> None:
     torch.manual_seed(0)
     built = build(read_experiment(options.experiment))
     system = built.system.eval()
-    blanks, means, plain, about = {}, {}, {}, {}
+    about: dict[str, list[Example]] = {}
+    forms = {form: dict[str, Tensor]() for form in FORMS}
     for split in SPLITS:
         source = built.source(split)
         places = [at for at, one in enumerate(source.about) if one.type == RELATION][:COUNT]
         about[split] = [source.about[at] for at in places]
         batches = [source.batch(places[at : at + 16], seeded(0, 0)).inputs for at in range(0, len(places), 16)]
-        blanks[split], means[split] = states(system, batches)
+        found = (*states(system, batches), *states(system, [opened(one) for one in batches]))
         asked = itertools.cycle(TEMPLATES[RELATION])
         said = [
             f"The {RELATION} of {one.group} is {one.target}. {template.format(one.group)}"
             for one, template in zip(about[split], asked, strict=False)
         ]
-        plain[split] = states(system, [blanked(system, said[at : at + 16]) for at in range(0, len(said), 16)])[0]
+        sentences = states(system, [blanked(system, said[at : at + 16]) for at in range(0, len(said), 16)])[0]
+        for form, rows in zip(FORMS, (*found, sentences), strict=True):
+            forms[form][split] = rows
     answers = len({one.target for one in about["train"]})
     usual = np.unique([one.target for one in about["test"]], return_counts=True)[1].max() / len(about["test"])
     print(f"chance {100 / answers:.1f} %, the usual answer about real countries {100 * usual:.1f} %")
-    for form, of in (("branch", blanks), ("sentence", plain)):
+    for form, of in forms.items():
         pairs = torch.cosine_similarity(of["test"], of["test-swapped"]).mean()
         apart = torch.cosine_similarity(of["test"], of["test"].roll(7, 0)).mean()
-        print(f"{form}: cosine of the blank with true and with swapped facts {pairs:.4f}, of two blanks {apart:.4f}")
-    show("branch, state of the blank", blanks, about)
-    show("branch, mean of all states", means, about)
-    show("sentence, state of the blank", plain, about)
+        print(f"{form}: cosine with true and with swapped facts {pairs:.4f}, of two texts {apart:.4f}")
+        show(form, of, about)
 
 
 if __name__ == "__main__":

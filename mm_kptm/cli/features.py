@@ -195,12 +195,12 @@ def _doctor(options: argparse.Namespace) -> int:
     beside = _contract(options.source)
     expected = _contract_at(options.contract) if options.contract else beside
     sizes = _sizes(options.images)
-    doctor = Doctor(contract=expected or beside, dim=options.dim, sizes=sizes)
+    doctor = Doctor(contract=expected, dim=options.dim, sizes=sizes)
     source = _format(options.source, options.kind)
     if options.against:
         _compare_with(doctor, source.read(options.source), _format(options.against, None).read(options.against))
     if options.weights:
-        _compare_with_extraction(doctor, source.read(options.source), beside, sizes, _weights(options.weights))
+        _compare_with_extraction(doctor, source.read(options.source), expected, sizes, _weights(options.weights))
     faults = doctor.examine(source.read(options.source))
     if options.contract and beside is not None and expected is not None:
         faults += [Fault("contract", f"the data break the contract: {each}") for each in differences(beside, expected)]
@@ -267,7 +267,9 @@ def _compare_with_extraction(
     from mm_kptm.vision.extractors.extract import extract_again
 
     if contract is None or sizes is None:
-        raise UserError("extracting again needs the pictures (--images) and a contract beside the features")
+        raise UserError(
+            "extracting again needs the pictures (--images) and a contract, beside the features or --contract"
+        )
     built = extractor_of(contract, weights)
     left = AGAIN
     for image in images:

@@ -104,6 +104,7 @@ class KnowledgeTextSettings(TextSettings):
             self.languages or form.languages,
             injector=injector,
             facts=request.facts,
+            visible_matrix=request.visible_matrix,
             template=form.word_template if words else form.template,
         )
 

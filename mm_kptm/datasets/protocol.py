@@ -53,6 +53,7 @@ class DataRequest:
     vectors: Path | None = None  #: a folder of entity vectors, for knowledge that is fused
     objective_arguments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  #: in place of published ones
     pixels: PixelFormat | None = None  #: how the encoder reads pictures, where it reads any
+    visible_matrix: bool = True  #: whether a fact is seen by the name that it hangs from alone
 
     @property
     def form(self) -> str | None:

@@ -332,8 +332,7 @@ def data_request(settings: Experiment) -> DataRequest:
     Raises:
         UserError: there is no such recipe, or it reads no pictures where a backbone for them is asked for.
     """
-    recipe = find(settings.encoder.recipe)
-    knowledge, asked = settings.knowledge, settings.encoder.vision
+    recipe, knowledge, asked = find(settings.encoder.recipe), settings.knowledge, settings.encoder.vision
     return DataRequest(
         recipe,
         knowledge.way,
@@ -342,6 +341,7 @@ def data_request(settings: Experiment) -> DataRequest:
         knowledge.vectors,
         settings.objective_arguments,
         None if asked is None else pixel_format(asked, recipe),
+        knowledge.visible_matrix,
     )
 
 

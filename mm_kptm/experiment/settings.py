@@ -11,7 +11,7 @@ from pydantic import Field
 
 from mm_kptm.datasets.protocol import PRETRAINING, datasets
 from mm_kptm.errors import UserError
-from mm_kptm.knowledge.kinds.protocol import KnowledgeKind, find_kind, knowledge_kinds
+from mm_kptm.knowledge.kinds.protocol import BRANCHES, KnowledgeKind, find_kind, knowledge_kinds
 from mm_kptm.objectives.continual import ContinualSchedule
 from mm_kptm.objectives.drawn import DrawnObjectives
 from mm_kptm.tasks.adversarial_training import AdversarialSettings
@@ -88,6 +88,9 @@ class KnowledgeSettings:
     weight: float = 1.0  #: of the fact-learning loss beside the task (adapter, embedding)
     vectors: Path | None = None  #: entity vectors for fusion: a folder of `mm-kptm kg train`, ERNIE's or KEPLER's files
     trainable: bool = False  #: whether these vectors are fine-tuned
+    visible_matrix: bool = True
+    """Whether a fact of a sentence tree is seen by its name alone, as in K-BERT; false: by the whole text, at the same
+    soft positions, which is K-BERT's ablation."""
 
     def __post_init__(self) -> None:
         way = self.way
@@ -101,6 +104,11 @@ class KnowledgeSettings:
             )
         if self.trainable and self.vectors is None:
             raise UserError("trainable is true, but there are no vectors; name a folder of them")
+        if not self.visible_matrix and (way is None or way.form != BRANCHES):
+            raise UserError(
+                f"visible_matrix is false, but knowledge of kind {self.kind} hangs no facts from names; leave it true, "
+                "or choose the kind sentence-tree"
+            )
         if not self.weight > 0:
             raise UserError(f"knowledge.weight is {self.weight} but must be greater than 0")
 

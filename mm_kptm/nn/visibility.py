@@ -76,7 +76,22 @@ class Branches(AttentionMask):
         branches = self.branches.new_zeros(total)
         words[places] = self.words
         branches[places] = self.branches
-        return Branches(words, branches)
+        return type(self)(words, branches)
+
+
+class OpenBranches(Branches):
+    """Sentence tree without its visible matrix, an ablation of Liu et al. (2020): every row attends to every row.
+
+    Where each branch hangs is still known, for whoever shows or counts the facts.
+
+    >>> tree = OpenBranches(words=torch.tensor([0, 1, 1, 2]), branches=torch.tensor([0, 0, 1, 0]))
+    >>> rows = torch.arange(4)
+    >>> bool(tree.mask_mod(rows[:, None], rows[None, :]).all())
+    True
+    """
+
+    def mask_mod(self, queries: Tensor, sources: Tensor) -> Tensor:
+        return (queries >= 0) | (sources >= 0)
 
 
 _JOINS_NONE = -2

@@ -20,8 +20,9 @@ from mm_kptm.batch import Candidates, Entities, Images, Inputs, Regions, Sequenc
 from mm_kptm.batch.special_entities import NULL, PADDING
 from mm_kptm.data.packing import Packed, gather
 from mm_kptm.errors import UserError
+from mm_kptm.knowledge.injection.fact_injector import OPEN
 from mm_kptm.nn.assembly import join
-from mm_kptm.nn.visibility import Branches
+from mm_kptm.nn.visibility import Branches, OpenBranches
 
 IntArray = NDArray[np.int64]
 
@@ -92,7 +93,7 @@ class InputSource:
 
     Args:
         texts: columns ``ids`` and ``positions``; optionally ``segments``, ``languages``, ``words`` and ``branches``
-            of sentence trees, and ``entities`` of linked tokens.
+            of sentence trees, ``open`` where these have no visible matrix, and ``entities`` of linked tokens.
         pictures: image source; None for texts alone.
         about: image of every text, in integers of any size, [S].
         entities: vectors by the ids of the ``entities`` column; id 0 is no entity, [N, E].
@@ -263,7 +264,7 @@ MARK = "mark_"  #: prefix of columns with token labels
 
 
 def tokens(texts: Packed, indices: IntArray) -> Tokens:
-    """Collate the tokens of texts; facts attend only to themselves and their word.
+    """Collate the tokens of texts; facts attend only to themselves and their word, unless there is a column ``open``.
 
     Columns beside those of :class:`InputSource`: ``units``, numbered within each text, and ``mark_`` with the name of a
     token label.
@@ -271,6 +272,7 @@ def tokens(texts: Packed, indices: IntArray) -> Tokens:
     columns, lengths = texts.take(indices)
     rows = {name: torch.from_numpy(column.astype(np.int64, copy=False)) for name, column in columns.items()}
     branches = rows.get("branches")
+    tree = OpenBranches if OPEN in rows else Branches
     layout = SequenceLayout(lengths)
     labels = {name.removeprefix(MARK): column for name, column in rows.items() if name.startswith(MARK)}
     return Tokens(
@@ -279,7 +281,7 @@ def tokens(texts: Packed, indices: IntArray) -> Tokens:
         positions=rows["positions"],
         segments=rows["segments"] if "segments" in rows else torch.zeros_like(rows["ids"]),
         languages=rows.get("languages"),
-        attention_mask=Branches(rows["words"], branches) if branches is not None and bool(branches.any()) else None,
+        attention_mask=tree(rows["words"], branches) if branches is not None and bool(branches.any()) else None,
         mask_groups=apart(rows["units"], layout) if "units" in rows else None,
         token_labels=labels or None,
     )

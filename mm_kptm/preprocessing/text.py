@@ -77,6 +77,7 @@ class TextEncoding:
     threshold: float = 0.3  #: links with a lower confidence are left out
     injector: FactInjector | None = None
     facts: str = "none"  #: which facts are injected: none, true, random, swapped or oracle
+    visible_matrix: bool = True  #: whether a fact is seen by its name alone
     template: SequenceTemplate = BERT_TEMPLATE
     format: TextFormat = BERT_FORMAT  #: how texts about images are laid out
     shapes: list[tuple[str, ...]] | None = None  #: collects the relations of the facts at each text, where asked for
@@ -131,7 +132,7 @@ class TextEncoding:
             self.template.around(self._sequences(text, parts, found), self.tokenizer.specials)
             for text, parts, found in zip(texts, cuts, mentions, strict=True)
         ]
-        packed = build_trees(trunks, max_length=self.max_length)
+        packed = build_trees(trunks, max_length=self.max_length, visible_matrix=self.visible_matrix)
         if self.injector is None:
             packed = Packed(packed.offsets, {name: packed.columns[name] for name in ("ids", "positions")})
         packed = Packed(packed.offsets, {**packed.columns, "segments": self._segments(packed)})

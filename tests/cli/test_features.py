@@ -108,6 +108,23 @@ def test_doctor_extracts_again(store, pictures, capsys):
     assert (code, "extracting again needs the pictures (--images) and a contract" in err) == (2, True)
 
 
+def test_doctor_extracts_again_for_a_published_file_by_a_contract(tmp_path, store, pictures, capsys):
+    """A published file has no contract beside it: --contract says how the features should be."""
+    features = np.load(store / "features.npy").reshape(-1, 3, 32 * 32)
+    np.save(store / "features.npy", features[:, ::-1].reshape(len(features), -1))
+    assert run(capsys, "convert", store, tmp_path / "oscar", "--to", "oscar-tsv")[0] == 0
+    (tmp_path / "oscar" / "contract.json").unlink()
+    asked = ("doctor", tmp_path / "oscar", "--images", pictures, "--weights", "none")
+    code, _, err = run(capsys, *asked)
+    assert (code, "a contract, beside the features or --contract" in err) == (2, True)
+    code, out, _ = run(capsys, *asked, "--contract", store / "contract.json")
+    assert code == 1
+    assert "bgr-for-rgb: features equal those of the pictures with red and blue exchanged" in out
+    (tmp_path / "void.tsv").write_bytes(b"")
+    code, _, err = run(capsys, "doctor", tmp_path / "void.tsv")
+    assert (code, f"{tmp_path / 'void.tsv'} is an empty file" in err) == (2, True)
+
+
 def test_doctor_holds_data_against_another_contract(tmp_path, store, capsys):
     told = json.loads((store / "contract.json").read_text()) | {"resize": "600"}
     (tmp_path / "c.json").write_text(json.dumps(told))

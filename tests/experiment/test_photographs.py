@@ -206,6 +206,7 @@ def test_a_system_with_random_weights_is_asked_by_pixels_and_by_features(
         (["--data.images=nowhere"], "pictures were looked for in nowhere, which is no folder"),
         (["--encoder.vision.backbone=resnet19"], "timm has no backbone 'resnet19'; did you mean resnet18?"),
         (["--encoder.vision.backbone=patches", "--encoder.vision.weights=w.pt"], "are raw pixels and take no weights"),
+        (["--encoder.vision.weights=gone.pt"], "encoder.vision.weights is gone.pt, which is no file; give one of timm"),
         (["--encoder.recipe=bert-base"], "bert-base does not read regions"),
     ],
 )
@@ -231,7 +232,7 @@ def test_a_broken_or_missing_picture_ends_with_its_name(place: Path, capsys: pyt
 
 def test_what_cannot_be_asked_is_said(place: Path) -> None:
     from mm_kptm.experiment.settings import VisionSettings
-    from mm_kptm.experiment.visual.ask import ask_fresh
+    from mm_kptm.experiment.visual.ask import ask_fresh, ask_run
 
     photo, by = place / "photos" / "chelsea.png", VisionSettings("patches", size=32)
     with pytest.raises(UserError, match="1 answers were given; give two or more different ones"):
@@ -240,6 +241,10 @@ def test_what_cannot_be_asked_is_said(place: Path) -> None:
         ask_fresh("bert-base", photo, "what?", ["cat", "cup"], by=by)
     with pytest.raises(UserError, match=r"picture nowhere\.jpg is not there"):
         ask_fresh("uniter-base", Path("nowhere.jpg"), "what?", ["cat", "cup"], by=by)
+    with pytest.raises(UserError, match="photos is a folder, but one picture was asked for"):
+        ask_fresh("uniter-base", photo.parent, "what?", ["cat", "cup"], by=by)
+    with pytest.raises(UserError, match="the question is blank; ask something about the picture"):
+        ask_run(place, photo, "  ")
     assert cli.main(["ask", "uniter-base", str(photo), "what?", "--answers", "cat", "cup"]) == 2
     assert (
         cli.main(["ask", "uniter-base", str(photo), "what?", "--pixels", "patches", "--sizes", "num_layers=two"]) == 2

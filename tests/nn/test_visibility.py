@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mm_kptm.batch import AttentionMask, SequenceLayout
 from mm_kptm.errors import UserError
-from mm_kptm.nn.visibility import Branches, Causal, LinkMask, Matrix, Prefix
+from mm_kptm.nn.visibility import Branches, Causal, LinkMask, Matrix, OpenBranches, Prefix
 
 
 def cells(mask: AttentionMask, rows: int) -> Tensor:
@@ -33,6 +33,13 @@ def test_two_branches_of_one_word_do_not_see_each_other() -> None:
         [0, 1, 1, 1, 0],
         [0, 1, 0, 0, 1],
     ]
+
+
+def test_without_a_visible_matrix_every_row_sees_every_row_and_new_ones() -> None:
+    tree = OpenBranches(words=torch.tensor([0, 1, 1, 1]), branches=torch.tensor([0, 0, 1, 2]))
+    assert cells(tree, 4).all()
+    moved = tree.scatter(torch.tensor([0, 1, 3, 4]), 5)
+    assert isinstance(moved, OpenBranches) and moved.branches.tolist() == [0, 0, 0, 1, 2] and cells(moved, 5).all()
 
 
 def test_a_tail_off_the_trunk_sees_itself_and_its_links() -> None:

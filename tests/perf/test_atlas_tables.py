@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
+from benchmarks import atlas_tasks
 from benchmarks.atlas import DOCS, markdown_table, write_section
-from benchmarks.atlas_tasks import FOLDS, SPLITS, experiment_of, table, write_tables
+from benchmarks.atlas_tasks import FOLDS, SPLITS, TITLES, experiment_of, main, table, write_tables
+from mm_kptm.errors import UserError
 from mm_kptm.report import Run
 from mm_kptm.report.runs import Prediction
+from mm_kptm.train.parallel.processes import Preempted
+
+PAGES = ("atlas.md", "atlas-results.json")
 
 
 def run_of(fold: int, right: list[float], chance: float) -> Run:
@@ -47,12 +53,59 @@ def test_every_task_has_a_file_for_each_of_its_folds(tmp_path: Path):
         assert settings.name == f"{task}-fold-{folds - 1}" and (folds == 1 or settings.data.fold == folds - 1)
 
 
-def test_tables_of_tasks_without_runs_stay_byte_for_byte(tmp_path: Path):
-    names = ("atlas.md", "atlas-results.json")
-    for name in names:
-        shutil.copy(DOCS / name, tmp_path)
-    write_tables(tmp_path / "none", tmp_path)
-    assert all((tmp_path / name).read_bytes() == (DOCS / name).read_bytes() for name in names)
+@pytest.fixture
+def docs(tmp_path: Path) -> Path:
+    """A copy of the page and its leaderboard."""
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    for name in PAGES:
+        shutil.copy(DOCS / name, folder)
+    return folder
+
+
+def unchanged(docs: Path) -> bool:
+    return all((docs / name).read_bytes() == (DOCS / name).read_bytes() for name in PAGES)
+
+
+def test_tables_of_tasks_without_runs_stay_byte_for_byte(docs: Path):
+    write_tables(docs / "none", docs)
+    assert unchanged(docs)
+
+
+@pytest.mark.parametrize(
+    ("ends", "code", "said"),
+    [
+        (Preempted("ended by SIGTERM"), 75, "ended by SIGTERM; the same command goes on"),
+        (KeyboardInterrupt(), 130, "stopped; the same command goes on from the last checkpoint"),
+        (UserError("there is no room"), 2, "there is no room"),
+    ],
+    ids=lambda one: type(one).__name__,
+)
+def test_what_ends_a_training_is_one_sentence_and_what_was_done_is_kept(
+    ends, code, said, docs, tmp_path, monkeypatch, capsys
+):
+    """The tables hold the fold that was whole when the next one was stopped, and nothing of one asked in part."""
+
+    def whole(task: str, fold: int, out: Path) -> None:
+        if fold:
+            raise ends
+        for split in SPLITS[task]:
+            answered(out / f"{task}-fold-0", split)
+        answered(out / f"{task}-fold-2", next(iter(SPLITS[task])))
+
+    monkeypatch.setattr(atlas_tasks, "measured", whole)
+    assert main([str(tmp_path / "out"), "--task", "compositions", "--docs", str(docs)]) == code
+    assert capsys.readouterr().err.strip().startswith(f"benchmarks.atlas_tasks: {said}")
+    tables = {one["title"]: one for one in json.loads((docs / "atlas-results.json").read_text())["tasks"]}
+    assert tables[TITLES["compositions"]]["note"].startswith("1 of 5 folds")
+    assert "1 of 5 folds, one seed; `experiments/atlas/compositions.yaml`" in (docs / "atlas.md").read_text()
+
+
+def answered(run: Path, split: str) -> None:
+    """Leave the answers of a split in a run folder."""
+    said = {"id": "0", "type": "who", "language": "en", "group": "a", "predicted": "x", "target": "x", "correct": True}
+    (run / "predictions").mkdir(parents=True, exist_ok=True)
+    (run / "predictions" / f"{split}.jsonl").write_text(json.dumps(said) + "\n")
 
 
 def test_a_section_of_a_page_is_replaced_and_the_rest_is_kept(tmp_path: Path, rows):

@@ -72,7 +72,7 @@ def test_grounding_with_two_layers_is_placed(tmp_path: Path) -> None:
     weights |= {f"re_output.{name}": x.clone() for name, x in theirs.state_dict().items()}
     save_file(weights, tmp_path / "weights.safetensors")
     (tmp_path / "config.json").write_text((folder / "config.json").read_text())
-    system = mm_kptm.load("uniter", tmp_path, heads={"grounding": {"num_layers": 2}})
+    system = mm_kptm.load("uniter", tmp_path, heads=["grounding"])  # the file says how many layers
     rows = torch.randn(4, 32)
     torch.testing.assert_close(system.head("grounding")(rows), theirs(rows))
 

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import mm_kptm
+from mm_kptm.batch import Regions, SequenceLayout
 from mm_kptm.errors import UserError
 from mm_kptm.systems.pretrained import translated
 from tests.vision.small import small_vilbert, three_texts
@@ -150,6 +151,28 @@ def test_features_of_whole_images_must_be_one_each() -> None:
     regions = replace(inputs.regions, whole_image=inputs.regions.features[:2])
     with pytest.raises(UserError, match="there are 3 images, but 2 features of whole images"):
         system(inputs.with_streams(regions=regions))
+
+
+@torch.no_grad()
+def test_an_image_without_regions_is_seen_as_a_whole_where_its_feature_is_given() -> None:
+    """As in the released loaders, whose first row is always real; without regions or feature there is no image."""
+    system, inputs = small_vilbert(), three_texts()
+    regions, lengths = inputs.regions, inputs.regions.layout.lengths
+    wholes = torch.randn(3, regions.features.shape[1])
+    some = slice(lengths[0], lengths[0] + lengths[1])  # of the second image
+    kept = torch.ones(len(regions.features), dtype=torch.bool)
+    kept[some] = False
+    bare = Regions(
+        regions.features[kept], regions.boxes[kept], SequenceLayout((lengths[0], 0, lengths[2])), whole_image=wholes
+    )
+    stream = next(iter(system.hidden_states(inputs.with_streams(regions=bare)))).right
+    assert stream.layout.lengths == (lengths[0] + 1, 1, lengths[2] + 1)
+    frame = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
+    alone = system.encoder.embed.regions(Regions(wholes[1:2], frame, SequenceLayout((1,))))
+    torch.testing.assert_close(stream.x[lengths[0] + 1 : lengths[0] + 2], alone)
+    unseen = replace(bare, whole_image=None)
+    ours, theirs = (system(inputs.with_streams(regions=one)).pooled for one in (bare, unseen))
+    assert not torch.allclose(ours[1], theirs[1], atol=1e-3)
 
 
 @torch.no_grad()

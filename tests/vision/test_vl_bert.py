@@ -224,7 +224,6 @@ def test_the_extractor_of_a_checkpoint_trained_end_to_end_stays_behind(tmp_path:
         ("NETWORK.NO_GROUNDING", True, "sets NETWORK.NO_GROUNDING to True, with which words do not carry the regions"),
         ("NETWORK.NO_OBJ_ATTENTION", True, "sets NETWORK.NO_OBJ_ATTENTION to True"),
         ("NETWORK.IMAGE_SEMANTIC", True, "sets NETWORK.IMAGE_SEMANTIC to True, with which regions carry the embedding"),
-        ("NETWORK.VLBERT.visual_ln", False, "sets NETWORK.VLBERT.visual_ln to False, with which region vectors are"),
         (
             "NETWORK.VLBERT.obj_pos_id_relative",
             False,
@@ -237,6 +236,21 @@ def test_the_extractor_of_a_checkpoint_trained_end_to_end_stays_behind(tmp_path:
 def test_what_is_not_built_is_refused(field: str, value: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
         mm_kptm.load("vl-bert", changed("pretrain_rel", tmp_path, field, value))
+
+
+def test_visual_vectors_may_be_scaled_by_a_number_in_place_of_a_norm(tmp_path: Path) -> None:
+    """``visual_ln`` false: the projection times ``visual_scale_text`` or ``visual_scale_object``."""
+    folder = changed("pretrain_rel", tmp_path, "NETWORK.VLBERT.visual_ln", False)
+    weights = {name: x for name, x in load_file(folder / "weights.safetensors").items() if "visual_ln" not in name}
+    weights |= {"vlbert.visual_scale_text": torch.tensor(0.7), "vlbert.visual_scale_object": torch.tensor(-1.3)}
+    save_file(weights, folder / "weights.safetensors")
+    system = mm_kptm.load("vl-bert", folder, heads={"masked-region-classes": {"num_classes": 11}})
+    vectors = torch.randn(5, 20)
+    for part, name, scale in (("of_words", "text", 0.7), ("of_regions", "object", -1.3)):
+        projection = [weights[f"vlbert.visual_1x1_{name}.{leaf}"] for leaf in ("weight", "bias")]
+        expected = torch.nn.functional.linear(vectors, *projection) * scale
+        torch.testing.assert_close(getattr(system.encoder.embed, part)(vectors), expected)
+    assert not system.sizes["visual_norm"]
 
 
 def test_positions_may_begin_behind_the_padding(tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ def read_picture(path: Path, *, most_pixels: int = MOST_PIXELS) -> NDArray[np.ui
     Raises:
         UserError: no such file, empty, no image, cut short, of no size, or too large.
     """
+    if path.is_dir():
+        raise UserError(f"{path} is a folder, but one picture was asked for")
     if not path.is_file():
         raise UserError(f"picture {path} is not there")
     if path.stat().st_size == 0:

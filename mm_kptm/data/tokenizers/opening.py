@@ -63,7 +63,10 @@ def tokenizer_files(path: str | Path) -> tuple[Path, ...]:
             f"{' with '.join(_FAIRSEQ)}, or codes with vocab was looked for"
         )
     if not path.is_file():
-        raise UserError(f"a vocabulary was looked for in {path}, but there is no such file")
+        raise UserError(
+            f"a vocabulary was looked for in {path}, but there is no such file; take that of the encoder's release, or "
+            "learn one with `mm-kptm tokenizer train` and name its folder"
+        )
     if path.name == _MODEL:
         return _model(path)
     if path.suffix in (CODES, VOCABULARY):

@@ -116,6 +116,8 @@ def ask_run(
         UserError: the run answers no questions about pictures, the picture is broken, boxes are missing or in vain, or
             nothing says how the features were made.
     """
+    if not question.strip():
+        raise UserError("the question is blank; ask something about the picture")
     settings, built = opened(run)
     data = settings.data
     if not isinstance(built.task, VQA | Grounding) or not isinstance(data, ImageSettings):
@@ -183,9 +185,9 @@ def _pointed(
 def _alone(picture: Path, folder: Path) -> Path:
     """A copy of a picture in a folder of its own, once it is known to be one."""
     read_picture(picture)
-    suffix = picture.suffix.lower() if picture.suffix.lower() in SUFFIXES else ".png"
+    name = picture.name if picture.suffix.lower() in SUFFIXES and picture.name[:1] != "." else "picture.png"
     (folder / "picture").mkdir()
-    return Path(shutil.copyfile(picture, folder / "picture" / f"picture{suffix}"))
+    return Path(shutil.copyfile(picture, folder / "picture" / name))
 
 
 @torch.no_grad()

@@ -110,6 +110,11 @@ def _load(system: System, settings: VisionSettings) -> None:
     """Fill the backbone with the weights of its file."""
     if settings.file is None:
         return
+    if settings.backbone != "patches" and not settings.file.is_file():
+        raise UserError(
+            f"encoder.vision.weights is {settings.file}, which is no file; give one of timm or torchvision, or `none` "
+            "for fresh weights"
+        )
     if settings.regions == "boxes":
         cast(RoiRegions, system.frontends[ROIS.name]).load(settings.file)
         return

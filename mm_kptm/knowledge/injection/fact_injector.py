@@ -21,6 +21,8 @@ from mm_kptm.knowledge.injection.graph_names import EntityMention, GraphNames
 from mm_kptm.knowledge.injection.sentence_tree import LONGEST, MOST_FACTS, TokenWithFacts, TreeBuilder
 from mm_kptm.random_streams import RandomStream
 
+OPEN = "open"  #: column of trees whose tokens all see each other
+
 Needed = Callable[[Triple], bool]  #: whether a fact is needed to answer an example
 TokenSequence = list[int | TokenWithFacts]  #: token ids of a text; the tokens of a name with facts are grouped
 
@@ -170,14 +172,17 @@ class FactInjector:
         return [*sequence, *pieces.ids[place:kept]]
 
 
-def build_trees(trunks: Sequence[TokenSequence], *, max_length: int) -> Packed:
+def build_trees(trunks: Sequence[TokenSequence], *, max_length: int, visible_matrix: bool = True) -> Packed:
     """Build sentence trees, flattened: columns ``ids``, ``positions``, ``words`` and ``branches``.
 
-    Facts that do not fit are left out as a whole; a trunk is never longer than ``max_length``.
+    Facts that do not fit are left out as a whole; a trunk is never longer than ``max_length``. Without a visible matrix
+    there is a column ``open``, too: every token of a tree then sees every other one.
     """
     build = TreeBuilder(_no_text, max_facts=MOST_FACTS, max_length=min(max_length, LONGEST))
     trees = build(trunks)
     columns = {name: getattr(trees, name).numpy() for name in ("ids", "positions", "words", "branches")}
+    if not visible_matrix:
+        columns[OPEN] = np.ones(len(columns["ids"]), dtype=np.int8)
     return Packed(np.array(trees.layout.offsets, dtype=np.int64), columns)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from mm_kptm.data.images.decoding import MOST_PIXELS, read_picture
-from mm_kptm.data.images.folders import pictures_in
+from mm_kptm.data.images.folders import links_out_of, pictures_in
 from mm_kptm.errors import UserError
 from mm_kptm.io.atomic import sweep
 from mm_kptm.io.lock import locked
@@ -92,7 +92,7 @@ def extract(
     """
     names = pictures_in(folder)
     _check_contract(store, built)
-    done = Extraction()
+    done = Extraction(skipped=[(name, "a link that leads out of the folder") for name in links_out_of(folder)])
     with locked(store, "store"), StoreWriter(store, resume=True) as writer:
         sweep(store)
         if not (store / CONTRACT).exists():
@@ -103,7 +103,7 @@ def extract(
         for batch in _batches(PictureFolder(folder, left, built.prepare, most_pixels=most_pixels), batch_size, workers):
             pictures = [each for each in batch if isinstance(each, Picture)]
             done.skipped += [(each.name, each.reason) for each in batch if isinstance(each, Broken)]
-            for image in built.extract(pictures) if pictures else []:
+            for image in _regions(built, pictures, done.skipped):
                 try:
                     writer.add(image)
                 except UserError as error:  # non-finite features: skip this image
@@ -115,6 +115,21 @@ def extract(
             name, reason = done.skipped[0]
             raise UserError(f"no picture of {len(names)} in {folder} gave regions; the first is {name}: {reason}")
     return done
+
+
+def _regions(built: Built, pictures: list[Picture], skipped: list[tuple[str, str]]) -> list[Detections]:
+    """Extract a batch; an image that the network cannot read, being too thin for it, is skipped by itself."""
+    if not pictures:
+        return []
+    try:
+        return built.extract(pictures)
+    except RuntimeError as error:
+        if len(pictures) > 1:
+            return [image for one in pictures for image in _regions(built, [one], skipped)]
+        (one,) = pictures
+        size = f"{one.size[0]} x {one.size[1]} pixels"
+        skipped.append((one.name, f"the network cannot read its {size} ({str(error).splitlines()[0]})"))
+        return []
 
 
 def _batches(pictures: PictureFolder, size: int, workers: int) -> Iterator[list[Picture | Broken]]:

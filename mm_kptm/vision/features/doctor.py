@@ -27,6 +27,7 @@ VISUAL_GENOME = (1600, 400)  #: classes and attributes of the bottom-up detector
 FAULTS = {
     "unreadable": "the file cannot be read on",
     "no-images": "the file holds no image",
+    "image-twice": "images stand in the file once more",
     "empty-image": "images have no region",
     "not-finite": "images have features or boxes that are not finite numbers",
     "wrong-dim": "images have features of another dim than",
@@ -82,6 +83,7 @@ class Doctor:
         self.contract, self.sizes = contract, sizes
         self.dim = dim or (contract.dim if contract else None)
         self.images = self.regions = 0
+        self._names: set[str] = set()
         self._tallies: dict[str, _Tally] = {}
         self._dims: dict[int, _Tally] = {}
         self._transposed = _Tally()  # boxes that fit only with swapped axes, of the boxes or of the size
@@ -97,7 +99,7 @@ class Doctor:
                 self.look(image)
         except UserError as error:
             return [
-                *self.faults(),
+                *(self.faults() if self.images else []),
                 Fault("unreadable", f"the file cannot be read on after {self.images} images: {error}"),
             ]
         return self.faults()
@@ -106,6 +108,9 @@ class Doctor:
         """Examine one image."""
         self.images += 1
         self.regions += len(image)
+        if image.image in self._names:
+            self._count("image-twice", image)
+        self._names.add(image.image)
         if image.size is not None:
             self._shapes["wide" if image.size[0] >= image.size[1] else "high"] += 1
         if not len(image):

@@ -1,8 +1,9 @@
 """UNITER: one BERT over a text and the regions of its image."""
 
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from mm_kptm.errors import UserError
 from mm_kptm.models.single import SingleStream
@@ -152,6 +153,15 @@ def packed_attention_rules(theirs: str, ours: str) -> tuple[Split | Rename, ...]
     )
 
 
+_ROWS = rows_of({"vqa": {"num_answers": "out.bias"}, "masked-region-classes": {"num_classes": "out.bias"}})
+
+
+def _infer_heads(tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
+    """Sizes of heads, and the two layers of the grounding head of RefCOCO+."""
+    two = {"grounding": {"num_layers": 2}} if "heads.grounding.out.weight" in tensors else {}
+    return _ROWS(tensors) | two
+
+
 _REGIONS = "uniter.img_embeddings"
 
 #: Key renamings of a BERT checkpoint to start from: its keys begin with ``bert.``, those of UNITER with ``uniter.``.
@@ -215,7 +225,7 @@ UNITER_BASE = Recipe(
         *_BERT_START,
     ),
     config_keys=BERT_FIELDS | NORM_AND_ATTENTION,
-    infer_heads=rows_of({"vqa": {"num_answers": "out.bias"}, "masked-region-classes": {"num_classes": "out.bias"}}),
+    infer_heads=_infer_heads,
     infer_from_shapes={  # published configurations lack the first, and fine-tuning extended the others
         "region_dim": ("encoder.embed.regions.feature.weight", 1),
         "num_segments": ("encoder.embed.text.segment.weight", 0),

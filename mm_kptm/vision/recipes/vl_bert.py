@@ -51,6 +51,7 @@ def vl_bert(
     masks_regions: bool = True,
     reads_text_alone: bool = True,
     visual_scale: float = 0.0,
+    visual_norm: bool = True,
     activation: str = "gelu",
     dropout: float = 0.1,
     attention_dropout: float | None = None,
@@ -63,7 +64,8 @@ def vl_bert(
     ``mean`` of its regions (or what ``Regions.whole_image`` holds) or the ``first`` of them, by ``whole_image``.
     Without ``with_pooler``, as in the released pretraining, the pooled state is the final one of [CLS].
     Both visual norms begin at ``visual_scale``, the published ``visual_scale_*_init``; a small model with fresh weights
-    learns to look only where that is about the size of its words. Fine-tuned checkpoints lack the rows of
+    learns to look only where that is about the size of its words. Without ``visual_norm`` (``visual_ln``) they are one
+    learned number each. Fine-tuned checkpoints lack the rows of
     ``masks_regions`` and ``reads_text_alone``.
     """
     text = TextEmbedding(
@@ -90,6 +92,7 @@ def vl_bert(
         masks_regions=masks_regions,
         reads_text_alone=reads_text_alone,
         visual_scale=visual_scale,
+        visual_norm=visual_norm,
         dropout=dropout,
     )
     layers = (
@@ -146,7 +149,6 @@ _REFUSED = {
     "NETWORK.ANSWER_FIRST": (False, "the answer stands before the question"),
     "NETWORK.QA_ONE_SENT": (False, "question and answer are one segment"),
     "NETWORK.IMAGE_SEMANTIC": (False, "regions carry the embedding of their class"),
-    "NETWORK.VLBERT.visual_ln": (True, "region vectors are scaled by one number in place of a norm"),
     "NETWORK.VLBERT.obj_pos_id_relative": (True, "regions have positions of their own"),
     "NETWORK.VLBERT.object_word_embed_mode": (2, "regions carry another linguistic part than one learned row"),
     "NETWORK.VLBERT.word_embedding_frozen": (False, "the first thousand words have a second, trained table"),
@@ -174,9 +176,8 @@ def _read_config(config: Mapping[str, Any]) -> dict[str, Any]:
     network = config["NETWORK"].get("VLBERT", {})
     check_fields("vl-bert", network, {name: can for name, can in STANDARD.items() if name not in BERT_FIELDS})
     sizes = _sizes(network)
-    sizes |= {ours: network[ours] for ours in ("with_pooler",) if ours in network}
-    if "visual_size" in network:
-        sizes["visual_dim"] = network["visual_size"]
+    names = {"with_pooler": "with_pooler", "visual_size": "visual_dim", "visual_ln": "visual_norm"}
+    sizes |= {ours: network[theirs] for theirs, ours in names.items() if theirs in network}
     if "position_padding_idx" in network:
         sizes["position_offset"] = network["position_padding_idx"] + 1
     return sizes
@@ -197,6 +198,7 @@ def _infer_sizes(tensors: Mapping[str, Tensor], sizes: Mapping[str, Any]) -> dic
         "masks_regions": "encoder.embed.masked" in tensors,
         "reads_text_alone": "encoder.embed.no_image" in tensors,
         "with_pooler": "encoder.pooler.dense.weight" in tensors,
+        "visual_norm": "encoder.embed.of_words.norm.bias" in tensors,
     }
 
 
@@ -228,6 +230,8 @@ VL_BERT_BASE = Recipe(
         Rename("vlbert.embedding_LayerNorm.{leaf}", f"{_EMBED}.norm.{{leaf}}"),
         Rename("vlbert.visual_ln_text.{leaf}", f"{_EMBED}.of_words.norm.{{leaf}}"),
         Rename("vlbert.visual_ln_object.{leaf}", f"{_EMBED}.of_regions.norm.{{leaf}}"),
+        Rename("vlbert.visual_scale_text", f"{_EMBED}.of_words.norm.weight"),
+        Rename("vlbert.visual_scale_object", f"{_EMBED}.of_regions.norm.weight"),
         Rename("vlbert.visual_1x1_text.{leaf}", f"{_EMBED}.of_words.project.{{leaf}}"),
         Rename("vlbert.visual_1x1_object.{leaf}", f"{_EMBED}.of_regions.project.{{leaf}}"),
         Rename("object_linguistic_embeddings.weight", f"{_EMBED}.linguistic"),

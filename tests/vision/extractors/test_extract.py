@@ -107,3 +107,33 @@ def test_numbers_that_are_none_skip_a_picture(tmp_path, pictures):
     done = extract(pictures, tmp_path / "s", Overflows())
     assert [name for name, _ in done.skipped][-1] == "1.png"
     assert done.images == 4
+
+
+def test_a_picture_that_the_network_cannot_read_is_skipped_by_itself(tmp_path, pictures):
+    class Narrow:
+        """Fails on any batch with the picture of 22 rows, as a convolution does on one thinner than its kernel."""
+
+        prepare, contract = PATCHES.prepare, PATCHES.contract
+
+        def extract(self, batch):
+            if any(one.size[1] == 22 for one in batch):
+                raise RuntimeError("kernel size can't be greater than actual input size\n  more of it")
+            return PATCHES.extract(batch)
+
+    done = extract(pictures, tmp_path / "s", Narrow(), batch_size=3)
+    assert RegionStore(tmp_path / "s").names == ["0.png", "1.png", "deep/3.png", "deep/4.png"]
+    told = "the network cannot read its 30 x 22 pixels (kernel size can't be greater than actual input size)"
+    assert ("2.png", told) in done.skipped
+
+
+def test_links_out_of_the_folder_are_named_and_not_read(tmp_path, pictures):
+    (tmp_path / "elsewhere.png").write_bytes((pictures / "0.png").read_bytes())
+    (pictures / "link.png").symlink_to(tmp_path / "elsewhere.png")
+    done = extract(pictures, tmp_path / "s", PATCHES)
+    assert done.skipped[0] == ("link.png", "a link that leads out of the folder")
+    assert "link.png" not in RegionStore(tmp_path / "s").names
+    links = tmp_path / "links"
+    links.mkdir()
+    (links / "a.png").symlink_to(tmp_path / "elsewhere.png")
+    with pytest.raises(UserError, match=r"holds no picture but links that lead out of it \(1, such as a\.png\)"):
+        extract(links, tmp_path / "t", PATCHES)

@@ -137,6 +137,11 @@ def test_a_file_that_breaks_off_is_named(tmp_path):
     assert "the file cannot be read on after 1 images: " in fault.sentence
 
 
+def test_an_image_that_stands_there_twice_is_named():
+    (fault,) = Doctor().examine(iter([*HEALTHY, HEALTHY[1]]))
+    assert (fault.name, fault.images, fault.examples) == ("image-twice", 1, (HEALTHY[1].image,))
+
+
 def test_no_image_at_all_is_named():
     assert names([]) == ["no-images"]
 

@@ -56,7 +56,7 @@ def knowledge_vqa(data: AtlasFlagsData, request: DataRequest) -> PreparedData:
         return tuple(found)
 
     def source(split: str) -> QuestionSource:
-        return questions(data, asked(split), split, request.recipe.text)
+        return questions(data, asked(split), split, request.recipe.text, visible_matrix=request.visible_matrix)
 
     def score(split: str) -> Mapping[str, float]:
         train = [one for one in asked("train") if one.id.startswith("flag")]
@@ -76,7 +76,12 @@ def knowledge_vqa(data: AtlasFlagsData, request: DataRequest) -> PreparedData:
 
 
 def questions(
-    data: AtlasFlagsData, asked: Sequence[FlagQuestion], split: str, format: TextFormat = BERT_FORMAT
+    data: AtlasFlagsData,
+    asked: Sequence[FlagQuestion],
+    split: str,
+    format: TextFormat = BERT_FORMAT,
+    *,
+    visible_matrix: bool = True,
 ) -> QuestionSource:
     """Source of questions; facts hang from the names of countries as branches."""
     numbers = {label: number for number, label in enumerate(data.answers)}
@@ -91,7 +96,7 @@ def questions(
     elif data.vision == "shuffled":
         shown = np.roll(shown[data.draw("shuffled", split).orders(1, len(shown))[0]], 1)
     return QuestionSource(
-        InputSource(_trees(data, asked, format), pictures, shown),
+        InputSource(_trees(data, asked, format, visible_matrix=visible_matrix), pictures, shown),
         data.answers,
         gold,
         tuple(_about(one) for one in asked),
@@ -174,7 +179,7 @@ def _about(one: FlagQuestion) -> Example:
     )
 
 
-def _trees(data: AtlasFlagsData, asked: Sequence[FlagQuestion], format: TextFormat) -> Packed:
+def _trees(data: AtlasFlagsData, asked: Sequence[FlagQuestion], format: TextFormat, *, visible_matrix: bool) -> Packed:
     tokenizer = data.tokenizer()
     layout = ImageTextLayout(tokenizer.specials, format, asks=True)
     before, after = layout.around()
@@ -198,7 +203,7 @@ def _trees(data: AtlasFlagsData, asked: Sequence[FlagQuestion], format: TextForm
         tokens += [named(middle, second, fact, one.fact_language) for middle, fact in one.middle]
         return [*before, *tokens, *after]
 
-    trees = build_trees([sequence(one) for one in asked], max_length=128)
+    trees = build_trees([sequence(one) for one in asked], max_length=128, visible_matrix=visible_matrix)
     columns = dict(trees.columns)
     if format.image_first or format.answer_slot != "none":  # a fact has the segment of its word
         framings = [layout(range(len(sequence(one)) - len(before) - len(after))) for one in asked]

@@ -50,6 +50,9 @@ def cloze(data: NumberWorldData, request: DataRequest) -> PreparedData:
             data.draw("facts", split),
         )
 
+    def made(split: str) -> ClozeSource:
+        return source(examples(split), choices, visible_matrix=request.visible_matrix)
+
     def usual(split: str) -> Mapping[str, float]:
         counts = Counter(one.answer for one in examples("train"))
         best = counts.most_common(1)[0][0]
@@ -58,7 +61,7 @@ def cloze(data: NumberWorldData, request: DataRequest) -> PreparedData:
 
     splits = (*SIDES_OF_A_SPLIT, *(f"{side}{end}" for side in ("dev", "test") for end in COUNTERFACTUAL_SUFFIXES))
     return PreparedData(
-        sources={split: partial(lambda split: source(examples(split), choices), split) for split in splits},
+        sources={split: partial(made, split) for split in splits},
         model=lambda system: FillBlanks(system, choices),
         sizes={"vocab_size": len(vocabulary()), "num_languages": len(LANGUAGES)},
         heads=FillBlanks.heads(request.recipe),
@@ -75,10 +78,10 @@ def candidates(languages: Sequence[str]) -> CandidateWords:
     return CandidateWords(tuple(said), tuple(vocabulary().ids[word] for word in said))
 
 
-def source(asked: Sequence[Blank], choices: CandidateWords) -> ClozeSource:
+def source(asked: Sequence[Blank], choices: CandidateWords, *, visible_matrix: bool = True) -> ClozeSource:
     """Source of cloze statements, with facts attached to the names of their numbers."""
     specials = number_world.specials()
-    trees = build_trees([_trunk(one) for one in asked], max_length=LONGEST)
+    trees = build_trees([_trunk(one) for one in asked], max_length=LONGEST, visible_matrix=visible_matrix)
     languages = np.array([LANGUAGES.index(one.language) for one in asked], dtype=np.int64)
     texts = Packed(trees.offsets, {**trees.columns, "languages": np.repeat(languages, trees.lengths)})
     indices = {word: index for index, word in enumerate(choices.words)}

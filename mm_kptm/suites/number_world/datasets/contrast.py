@@ -44,9 +44,9 @@ def contrast(data: NumberWorldData, request: DataRequest) -> PreparedData:
         scenes, captions, misses = _captioned(data, side, request.facts)
         seen = other_sources.seen(scenes, data.vision, data.draw("shuffled crops", side))
         about = [one.scene for one in captions] + [captions[place].scene for place, *_ in misses]
-        texts = number_world.trees(captions)
+        texts = number_world.trees(captions, visible_matrix=request.visible_matrix)
         if misses:
-            wrong = number_world.trees([caption for *_, caption in misses])
+            wrong = number_world.trees([caption for *_, caption in misses], visible_matrix=request.visible_matrix)
             texts = Packed.joined(texts, wrong)
         languages = dict.fromkeys(one.language for one in captions)
         return PairSource(

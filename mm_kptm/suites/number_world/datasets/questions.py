@@ -162,6 +162,7 @@ def _source(data: NumberWorldData, request: DataRequest, split: str, *asked: Ask
             vision=data.vision,
             draw=data.draw("shuffled scenes", split),
             format=request.recipe.text,
+            visible_matrix=request.visible_matrix,
         )
         for scenes, generated in asked
     ]

@@ -54,6 +54,7 @@ def questions(
     vision: Vision = "true",
     draw: RandomStream | None = None,
     format: TextFormat = BERT_FORMAT,
+    visible_matrix: bool = True,
 ) -> QuestionSource:
     """Source of questions about scenes; facts are attached as branches to the words that carry them.
 
@@ -64,6 +65,7 @@ def questions(
         vision: ``true`` scenes; ``shuffled``: every question gets another question's scene; ``blank``: no image.
         draw: random stream, for ``shuffled`` only.
         format: how the family of the encoder lays questions out.
+        visible_matrix: whether a fact is seen by its name alone.
 
     Raises:
         UserError: an answer is not among ``answers``, or ``shuffled`` without a draw or with a single question.
@@ -80,7 +82,7 @@ def questions(
     shown = _shown(scenes, about, vision, draw)
     worlds = {question.world for question in asked} - {None}
     return QuestionSource(
-        InputSource(_trees(asked, format), *shown, labels={BridgeEntity.name: _bridges(asked)}),
+        InputSource(_trees(asked, format, visible_matrix), *shown, labels={BridgeEntity.name: _bridges(asked)}),
         tuple(answers),
         gold,
         tuple(_about(question, by_world=len(worlds) > 1) for question in asked),
@@ -209,16 +211,17 @@ class WithFacts(Protocol):
         """The facts, each at one of the words."""
 
 
-def trees(asked: Sequence[WithFacts]) -> Packed:
+def trees(asked: Sequence[WithFacts], *, visible_matrix: bool = True) -> Packed:
     """Sentence trees of sentences with their facts, in BERT's form, packed."""
-    return _trees(asked, BERT_FORMAT)
+    return _trees(asked, BERT_FORMAT, visible_matrix)
 
 
-def _trees(asked: Sequence[WithFacts], format: TextFormat) -> Packed:
+def _trees(asked: Sequence[WithFacts], format: TextFormat, visible_matrix: bool) -> Packed:
     """Sentence trees of questions with their facts, packed."""
     layout = ImageTextLayout(specials(), format, asks=True)
     framings = [layout(range(len(question.words))) for question in asked]
-    trees = build_trees([_with_facts(question, layout) for question in asked], max_length=512)
+    trunks = [_with_facts(question, layout) for question in asked]
+    trees = build_trees(trunks, max_length=512, visible_matrix=visible_matrix)
     languages = np.array([LANGUAGES.index(question.language) for question in asked], dtype=np.int64)
     columns = {**trees.columns, "languages": np.repeat(languages, trees.lengths)}
     if format.image_first or format.answer_slot != "none":  # a fact has the segment of its word

@@ -53,10 +53,12 @@ def format_of(path: Path) -> Format:
     """Detect the format of a file or folder from its contents.
 
     Raises:
-        UserError: the path does not exist, or not exactly one format recognises it.
+        UserError: the path does not exist or is an empty file, or not exactly one format recognises it.
     """
     if not path.exists():
         raise UserError(f"region features were looked for in {path}, which is not there")
+    if path.is_file() and not path.stat().st_size:
+        raise UserError(f"{path} is an empty file")
     able = [each for each in formats().values() if each.recognises(path)]
     if len(able) != 1:
         seen = f"looks like {' and '.join(each.name for each in able)}" if able else "is of no known format"

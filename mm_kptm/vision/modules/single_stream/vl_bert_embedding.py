@@ -22,21 +22,35 @@ REGION_LABEL = "region"
 _REGION_SEGMENT = 2
 
 
+class LearnedScale(nn.Module):
+    """A learned number that all features are multiplied by."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """The same shape."""
+        return vectors * self.weight
+
+
 class VisualProjection(nn.Module):
     """Projection of visual features to the model dim (if the widths differ), then a norm.
 
     The norm's weight begins at ``scale``; with zero, as in the released configurations, a fresh model ignores vision.
+    With ``normalized`` false (``visual_ln`` of a configuration) a :class:`LearnedScale` takes the place of the norm.
     """
 
-    def __init__(self, visual_dim: int, dim: int, *, scale: float = 0.0) -> None:
+    def __init__(self, visual_dim: int, dim: int, *, scale: float = 0.0, normalized: bool = True) -> None:
         super().__init__()
         self.project = nn.Identity() if visual_dim == dim else nn.Linear(visual_dim, dim)
-        self.norm = bert_norm(dim)
+        self.norm = bert_norm(dim) if normalized else LearnedScale()
         nn.init.constant_(self.norm.weight, scale)
 
     def forward(self, vectors: Tensor) -> Tensor:
         """[R, V] -> [R, D]."""
-        return self.norm(self.project(vectors))
+        scaled: Tensor = self.norm(self.project(vectors))
+        return scaled
 
 
 class VlBertEmbedding(nn.Module):
@@ -55,6 +69,7 @@ class VlBertEmbedding(nn.Module):
         masks_regions: whether there is a row for masked regions.
         reads_text_alone: whether there is a vector for texts without an image.
         visual_scale: of the visual part of words and regions at the start.
+        visual_norm: whether that part is normalised, or multiplied by a learned number alone.
 
     Raises:
         UserError: three segments are needed and there are fewer, or ``whole_image`` is neither of the two.
@@ -70,6 +85,7 @@ class VlBertEmbedding(nn.Module):
         masks_regions: bool = True,
         reads_text_alone: bool = True,
         visual_scale: float = 0.0,
+        visual_norm: bool = True,
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
@@ -84,8 +100,8 @@ class VlBertEmbedding(nn.Module):
         self.text = text
         self.regions = regions
         self.whole_image = whole_image
-        self.of_words = VisualProjection(visual_dim, dim, scale=visual_scale)
-        self.of_regions = VisualProjection(visual_dim, dim, scale=visual_scale)
+        self.of_words = VisualProjection(visual_dim, dim, scale=visual_scale, normalized=visual_norm)
+        self.of_regions = VisualProjection(visual_dim, dim, scale=visual_scale, normalized=visual_norm)
         self.linguistic = _row(dim)
         self.masked = _row(dim) if masks_regions else None
         self.no_image = _row(visual_dim) if reads_text_alone else None

@@ -33,8 +33,8 @@ def filled(layout: SequenceLayout, device: torch.device) -> Tensor:
 def prepend_whole_image(regions: Regions) -> Regions:
     """Prepend a region that covers the whole image (Lu et al. 2019, section 2.3).
 
-    Its feature is ``regions.whole_image`` or, where that is missing, the mean of the image's regions. An image without
-    regions stays empty. Detector outputs are dropped, because the whole image has none.
+    Its feature is ``regions.whole_image`` or, where that is missing, the mean of the image's regions; without either
+    there is no image. Detector outputs are dropped, because the whole image has none.
 
     Raises:
         UserError: ``regions.whole_image`` has not one feature per image.
@@ -44,15 +44,16 @@ def prepend_whole_image(regions: Regions) -> Regions:
         owners = layout.sequence_ids(device)
         counts = torch.tensor(layout.lengths, dtype=features.dtype, device=device).clamp(min=1)
         whole = features.new_zeros(len(layout), features.shape[1]).index_add(0, owners, features) / counts[:, None]
+        framed = with_place(layout)
     else:
         whole = regions.whole_image
         if len(whole) != len(layout):
             raise UserError(f"there are {len(layout)} images, but {len(whole)} features of whole images")
-    framed = with_place(layout)
+        framed = SequenceLayout(tuple(length + 1 for length in layout.lengths))
     own = rows_but(framed, 0, device)
-    firsts = framed.starts(device)[filled(layout, device)]
+    firsts, shown = framed.starts(device)[filled(framed, device)], whole[filled(framed, device)]
     x = features.new_zeros(framed.total, features.shape[1])
-    x = x.index_copy(0, own, features).index_copy(0, firsts, whole[filled(layout, device)].to(features.dtype))
+    x = x.index_copy(0, own, features).index_copy(0, firsts, shown.to(features.dtype))
     boxes = regions.boxes.new_zeros(framed.total, 4).index_copy(0, own, regions.boxes)
     boxes[firsts, 2:] = 1.0
     masked = None
