@@ -90,8 +90,8 @@ class AlignedVectors:
         """
         if len(alignments) != len(pairs):
             raise UserError(
-                f"there are {len(pairs)} sentence pairs, but {file} has {len(alignments)} lines; align the pieces of the "
-                "same bitext"
+                f"there are {len(pairs)} sentence pairs, but {file} has {len(alignments)} lines; align the pieces of "
+                "the same bitext"
             )
         if source.dim != target.dim:
             raise UserError(f"states of {source.dim} dims cannot be mapped to {target.dim}; take encoders of one width")
