@@ -27,6 +27,7 @@ from mm_kptm.objectives.mixture import Mixture
 from mm_kptm.objectives.next_tokens import TARGETS, NextTokens
 from mm_kptm.objectives.spec import LANGUAGE_IDS, TEXTS, ObjectiveContext, Offers, build_objectives, find_objective
 from mm_kptm.objectives.tokens import MaskedTokens
+from mm_kptm.preprocessing.translation_frames import TranslationFrame
 from mm_kptm.tasks.pretraining import SourcesOfObjectives, heads_of
 from mm_kptm.train.protocol import Source
 
@@ -132,6 +133,7 @@ def pretraining(data: MultilingualText, request: DataRequest) -> PreparedData:
     )
     objectives = build_objectives(request.objectives, context)
     writes = "target" in request.recipe.reads
+    frame = TranslationFrame(tokenizer.specials, "none" if codes is None else request.recipe.text.language_codes)
 
     def inputs(split: str, name: str) -> Source[Inputs]:
         needs = find_objective(name).needs
@@ -140,7 +142,7 @@ def pretraining(data: MultilingualText, request: DataRequest) -> PreparedData:
         if MIXED_DOCUMENTS in needs:
             return corpora.documents(split)
         if writes and name == NextTokens.name:
-            return corpora.to_translate(split)
+            return corpora.to_translate(split, frame, codes or ())
         return corpora.both(split) if TARGETS in needs else corpora.alone(split)
 
     def source(split: str) -> SourcesOfObjectives:
