@@ -147,7 +147,7 @@ def build(settings: Experiment) -> Built:
         known = known_answers(replace(settings.encoder, weights=weights), recipe, prepared.heads)
         reused = {PRETRAINED: {"num_answers": len(known)}} if known else {}
         system = _system(recipe, replace(settings.encoder, weights=weights), prepared, learnt, reused)
-        check_vocabulary(system, prepared.sizes.get("vocab_size"), loaded=weights is not None)
+        check_vocabulary(system, prepared.sizes.get("vocab_size"), weights, getattr(settings.data, "tokenizer", None))
         loaded = list(system.modules()) if weights is not None else []
         if settings.encoder.frozen is True:
             freeze_encoder(system, loaded=weights is not None)
