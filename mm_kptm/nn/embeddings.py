@@ -121,6 +121,12 @@ class TextEmbedding(nn.Module):
             raise UserError(f"a token stands at position {first}, but the first of the {rows} positions is 0")
 
 
+def most_tokens(model: nn.Module) -> int | None:
+    """Length of the longest text that a model has positions for; None where no table of positions is asked."""
+    tables = [part for part in model.modules() if isinstance(part, TextEmbedding) and part.position is not None]
+    return min((part.position.num_embeddings - part.position_offset for part in tables), default=None)
+
+
 def sinusoids(count: int, dim: int) -> Tensor:
     r"""Sinusoidal position embeddings, [count, dim] (Vaswani et al. 2017, section 3.5).
 

@@ -1,6 +1,6 @@
 """Next-token prediction: causal language models, and decoders that translate or caption.
 
-Shapes: T token rows, P predicted rows, B examples.
+Shapes: T token rows, P predicted rows, B examples, V vocabulary.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mm_kptm.batch import Encoded, Inputs, OutputRows, Tokens
@@ -84,6 +85,34 @@ def with_start(tokens: Tokens, start: int) -> Tokens:
     spoken = None if tokens.languages is None else [part.tolist() for part in tokens.layout.split(tokens.languages)]
     languages = None if spoken is None else [[*one[:1], *one] for one in spoken]
     return Tokens.of(ids, languages=languages).to(tokens.ids.device)
+
+
+class SmoothedNextTokens(NextTokens):
+    r"""Next-token prediction with label smoothing by the uniform distribution over the vocabulary.
+
+    .. math:: -(1 - \epsilon) \log p_y - \frac{\epsilon}{V} \sum_v \log p_v
+
+    (Szegedy et al. 2016, section 7), as in fairseq and in torch's ``label_smoothing``.
+
+    Args:
+        smoothing: epsilon.
+        head: name of the vocabulary head.
+
+    Raises:
+        UserError: ``smoothing`` is outside [0, 1).
+    """
+
+    def __init__(self, *, smoothing: float = 0.1, head: str = "next-tokens") -> None:
+        super().__init__(head=head)
+        if not 0 <= smoothing < 1:
+            raise UserError(f"label smoothing is at least 0 and below 1, not {smoothing}")
+        self.smoothing = smoothing
+
+    def losses(self, system: System, batch: Continuation) -> Tensor:
+        """The smoothed cross-entropy of every predicted token, [P]."""
+        encoded: Encoded = system(batch.inputs, OutputRows({batch.stream: batch.rows}, pooled=False))
+        scores = system.head(self.head)(encoded[batch.stream])
+        return F.cross_entropy(scores, batch.labels, reduction="none", label_smoothing=self.smoothing)
 
 
 TARGETS = "source and target texts"

@@ -17,7 +17,7 @@ from mm_kptm.recipes.multifit import (
     head_rules,
     multifit,
 )
-from mm_kptm.systems.recipe import Recipe
+from mm_kptm.systems.recipe import Recipe, takes_sizes_of
 from mm_kptm.systems.rules import Drop, Rename, Rule
 
 DIRECTIONS = {"forward.": "forwards", "backward.": "backwards"}  #: prefixes of the two files, and our parts
@@ -62,34 +62,9 @@ class AveragedClasses(nn.Module):
         return both.logsumexp(0) - torch.log(torch.tensor(2.0, device=both.device))
 
 
-def bidirectional(
-    *,
-    vocab_size: int = 15000,
-    dim: int = 400,
-    hidden_dim: int = 1550,
-    num_layers: int = 4,
-    window: int = 70,
-    max_pooled: int = 1400,
-    word_dropout: float = 0.02,
-    input_dropout: float = 0.2,
-    hidden_dropout: float = 0.1,
-    output_dropout: float = 0.25,
-    weight_dropout: float = 0.15,
-) -> BidirectionalMultiFit:
+@takes_sizes_of(multifit, without=["backward"])
+def bidirectional(**sizes: Any) -> BidirectionalMultiFit:
     """Both directions of :func:`~mm_kptm.recipes.multifit.multifit`, of the same sizes."""
-    sizes: dict[str, Any] = {
-        "vocab_size": vocab_size,
-        "dim": dim,
-        "hidden_dim": hidden_dim,
-        "num_layers": num_layers,
-        "window": window,
-        "max_pooled": max_pooled,
-        "word_dropout": word_dropout,
-        "input_dropout": input_dropout,
-        "hidden_dropout": hidden_dropout,
-        "output_dropout": output_dropout,
-        "weight_dropout": weight_dropout,
-    }
     return BidirectionalMultiFit(multifit(**sizes), multifit(**sizes, backward=True))
 
 

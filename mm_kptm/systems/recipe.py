@@ -226,13 +226,20 @@ class Frontend:
         return {size.name: size.default for size in takes if size.default is not size.empty} | dict(given)
 
 
-def takes_sizes_of(built: type[nn.Module]) -> Callable[[Callable[..., T]], Callable[..., T]]:
-    """Decorator of a builder that hands its sizes on to a module: they are read off the module's own signature."""
+def takes_sizes_of(
+    built: Callable[..., nn.Module], *, without: Sequence[str] = ()
+) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """Decorator of a builder that hands its sizes on to a module or another builder, whose signature names them.
+
+    Args:
+        built: what takes the sizes.
+        without: those that the builder itself chooses.
+    """
 
     def named(build: Callable[..., T]) -> Callable[..., T]:
-        first, *_ = inspect.signature(build).parameters.values()
-        sizes = inspect.signature(built).parameters.values()
-        build.__signature__ = inspect.Signature([first, *sizes])  # type: ignore[attr-defined]  # read by inspect
+        own = [one for one in inspect.signature(build).parameters.values() if one.kind is not one.VAR_KEYWORD]
+        sizes = [one for one in inspect.signature(built).parameters.values() if one.name not in without]
+        build.__signature__ = inspect.Signature([*own, *sizes])  # type: ignore[attr-defined]  # read by inspect
         return build
 
     return named

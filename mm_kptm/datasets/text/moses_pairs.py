@@ -97,8 +97,10 @@ def translation(data: MosesPairs, request: DataRequest) -> PreparedData:
 
     def read_file(path: Path) -> TranslatedSource:
         texts = [line.strip() for _, line in numbered_lines(path)]
-        if not all(texts):
-            raise UserError(f"{path}, line {texts.index('') + 1} is empty; a sentence a line was expected")
+        if not texts:
+            raise UserError(f"{path} is empty; a sentence a line was expected")
+        if blank := next((number for number, text in enumerate(texts, 1) if is_blank(text)), None):
+            raise UserError(f"{path}, line {blank} is empty; a sentence a line was expected")
         return form.source(texts, None, [_example(number, "", data) for number in range(len(texts))])
 
     allowed = None if data.target_vocabulary is None else _listed(data.target_vocabulary, tokenizer)

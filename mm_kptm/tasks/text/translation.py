@@ -14,11 +14,12 @@ from torch import Tensor
 from mm_kptm.batch import Inputs
 from mm_kptm.data.tokenizers.joining import running_text
 from mm_kptm.data.tokenizers.protocol import Tokenizer
-from mm_kptm.errors import UserError
+from mm_kptm.errors import UserError, notice
 from mm_kptm.models.decoding import Decoding, Request, generate
 from mm_kptm.models.vocabulary_mask import restricted
+from mm_kptm.nn.embeddings import most_tokens
+from mm_kptm.objectives.next_tokens import SmoothedNextTokens
 from mm_kptm.objectives.rows import mean_of_each
-from mm_kptm.objectives.smoothing import SmoothedNextTokens
 from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.system import System
@@ -67,6 +68,18 @@ class TranslatedSource:
         return TranslationBatch(inputs, tuple(self.about[index] for index in indices))
 
 
+def _fitting(how: Decoding, system: System) -> Decoding:
+    """The same search, of texts that the decoder has positions for; the last token is written, not read."""
+    places = most_tokens(system.encoder)
+    if places is None or how.max_length <= places + 1:
+        return how
+    notice(
+        f"translations have {places + 1} tokens at most, as {system.recipe} has positions for {places}, not the "
+        f"{how.max_length} of decoding.max_length"
+    )
+    return replace(how, max_length=places + 1)
+
+
 class Translation(Task[TranslationBatch]):
     """Translation with an encoder-decoder (Vaswani et al. 2017), by the settings of its decoding.
 
@@ -109,7 +122,7 @@ class Translation(Task[TranslationBatch]):
         self.asked = asked
         self.prefix = () if not prefix else (asked.start, *([] if asked.first is None else [asked.first]), *prefix)
         self.allowed = allowed
-        self.decoding = Decoding() if decoding is None else decoding
+        self.decoding = _fitting(Decoding() if decoding is None else decoding, system)
         self.training_loss = SmoothedNextTokens(smoothing=smoothing)
         self.likelihood = SmoothedNextTokens(smoothing=0.0)
 

@@ -9,7 +9,7 @@ from mm_kptm import cli
 from mm_kptm.data.sampler import seeded
 from mm_kptm.datasets.protocol import DataRequest
 from mm_kptm.datasets.text.moses_pairs import MosesPairs, translation
-from mm_kptm.errors import UserError
+from mm_kptm.errors import UserError, UserNotice
 from mm_kptm.models.decoding import Decoding
 from mm_kptm.systems.discovery import find
 from mm_kptm.tasks.text.translation import written_text
@@ -117,6 +117,12 @@ def test_what_cannot_be_translated_is_refused(home):
     prepared = translation(settings(home), DataRequest(find("mbart")))
     with pytest.raises(UserError, match=r"empty.de, line 2 is empty; a sentence a line was expected$"):
         prepared.read_file(home / "empty.de")
+    (home / "empty.de").write_text("eins\n\u200b\u2060\nzwei\n")
+    with pytest.raises(UserError, match=r"empty.de, line 2 is empty; a sentence a line was expected$"):
+        prepared.read_file(home / "empty.de")
+    (home / "empty.de").write_bytes(b"")
+    with pytest.raises(UserError, match=r"empty.de is empty; a sentence a line was expected$"):
+        prepared.read_file(home / "empty.de")
     with pytest.raises(UserError, match=r"^a beam holds at least one hypothesis, not 0$"):
         settings(home, decoding=Decoding("beam", 0))
 
@@ -164,3 +170,18 @@ def test_pieces_that_no_translation_can_have_are_named(home):
 def test_pieces_are_joined_as_their_tokenizer_cut_them():
     assert written_text(["▁uni", "corn", "▁s"]) == "unicorn s"
     assert written_text(["lo@@", "w@@", "er", "it"]) == "lower it"
+
+
+@pytest.mark.parametrize("recipe", ["mbart-large-cc25", "mbart-large-50", "xlm-mt", "mass", "xnlg"])
+@pytest.mark.parametrize(
+    "how", [("greedy", "xlm"), ("sample", "xlm"), *(("beam", f) for f in ("hugging-face", "fairseq", "xlm"))]
+)
+def test_a_translation_is_no_longer_than_the_positions(home, recipe, how):
+    words = tokenizer_json(home)
+    sizes = {"dim": 16, "num_heads": 2, "num_layers": 1, "vocab_size": len(words), "max_positions": 14}
+    data = settings(home, decoding=Decoding(how[0], 2, how[1], max_length=60, min_length=13))
+    prepared = translation(data, DataRequest(find(recipe)))
+    system = mm_kptm.build(recipe, heads=["next-tokens"], seed=0, **sizes)
+    with pytest.warns(UserNotice, match=r"^translations have (13|15) tokens at most, as .* has positions for (12|14)"):
+        task = prepared.model(system).eval()
+    task.predict(prepared.sources["train"]().batch(range(4), seeded(0, 0)))

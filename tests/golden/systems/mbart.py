@@ -12,8 +12,7 @@ from mm_kptm.crosslingual.objectives.language_codes import last_moved_first, wri
 from mm_kptm.models.beam_search import beam_search
 from mm_kptm.models.generation import Writing, greedy
 from mm_kptm.nn.positions import counted_positions
-from mm_kptm.objectives.next_tokens import NextTokens
-from mm_kptm.objectives.smoothing import SmoothedNextTokens
+from mm_kptm.objectives.next_tokens import NextTokens, SmoothedNextTokens
 from tests.golden.case import Answer, Case
 
 PAD, SMOOTHING = 1, 0.2

@@ -14,8 +14,7 @@ from mm_kptm.crosslingual.objectives.language_codes import last_moved_first, wri
 from mm_kptm.crosslingual.objectives.plugged_attention import MaskedTranslations, PluggedAttention
 from mm_kptm.crosslingual.recipes.veco import keep_decoder_layers
 from mm_kptm.nn.positions import counted_positions
-from mm_kptm.objectives.next_tokens import NextTokens
-from mm_kptm.objectives.smoothing import SmoothedNextTokens
+from mm_kptm.objectives.next_tokens import NextTokens, SmoothedNextTokens
 from mm_kptm.systems.system import System
 from tests.golden.case import Answer, Case
 from tests.golden.systems.mbart import ragged
