@@ -34,9 +34,7 @@ from mm_kptm.objectives.spec import (
     REGION_FEATURES,
     REGIONS,
     TEXTS,
-    ObjectiveContext,
     Offers,
-    build_objectives,
     find_objective,
 )
 from mm_kptm.systems import assembly, pretrained
@@ -266,17 +264,8 @@ def _objectives(
     if prepared.sizes.keys() & {"region_dim", "image_size"}:
         has.append(IMAGES)
     offers = Offers(f"{data_name(type(data))} of {task}", {**dict.fromkeys(has), **prepared.labels}, remedy=remedy)
-    rate = getattr(data, "mask_rate", 0.15)
-    context = ObjectiveContext(
-        tokenizer.specials,
-        len(tokenizer),
-        offers,
-        rate,
-        find(settings.encoder.recipe),
-        settings.objective_arguments,
-        vocabulary=tokenizer.vocabulary,
-    )
-    return build_objectives(weights, context)
+    request = replace(data_request(settings), objectives=weights)
+    return request.built_objectives(offers, tokenizer, getattr(data, "mask_rate", 0.15))
 
 
 def _system(
