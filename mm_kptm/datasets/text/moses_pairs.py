@@ -43,6 +43,7 @@ class MosesPairs(TextSettings):
     bleu_tokenizer: str = "13a"  #: of sacrebleu: 13a, intl, zh, char or none
     decoding: Decoding = field(default_factory=Decoding)  #: how translations are searched for
     prefix: str = ""  #: what every translation begins with
+    source_prefix: str = ""  #: what stands before every sentence to translate, such as `translate German to English:`
     never: tuple[str, ...] = ()  #: words that no translation has
     target_vocabulary: Path | None = None
     """A file of the pieces that translations are made of, one a line, as XNLG has for Chinese; null: all pieces."""
@@ -170,7 +171,8 @@ class _Form:
     def _source(self, text: str) -> list[int]:
         code = self._code(self.data.source)
         room = self.data.max_length - len(self.frame.source((), code))
-        return self.frame.source(self.tokenizer.encode(text, self.data.source).ids[:room], code)
+        asked = f"{self.data.source_prefix.strip()} {text}" if self.data.source_prefix else text
+        return self.frame.source(self.tokenizer.encode(asked, self.data.source).ids[:room], code)
 
     def _target(self, text: str) -> list[int]:
         code = self._code(self.data.target)
