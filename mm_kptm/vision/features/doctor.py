@@ -82,7 +82,7 @@ class Doctor:
     ) -> None:
         self.contract, self.sizes = contract, sizes
         self.dim = dim or (contract.dim if contract else None)
-        self.images = self.regions = 0
+        self.images = self.regions = self.pictured = 0  # the last: images that have a picture
         self._names: set[str] = set()
         self._tallies: dict[str, _Tally] = {}
         self._dims: dict[int, _Tally] = {}
@@ -163,6 +163,7 @@ class Doctor:
         path = self.sizes.path(image.image) if self.sizes else None
         if self.sizes is None or path is None:
             return image.size, False
+        self.pictured += 1
         true = self.sizes.size(image.image)
         if image.size is not None and image.size != true:
             self._count("size-swapped" if image.size == true[::-1] else "size-wrong", image)
