@@ -93,7 +93,11 @@ class Doctor:
         self._reference = _Reference()
 
     def examine(self, images: Iterator[Detections]) -> list[Fault]:
-        """Diagnose a stream of images; a read error is a fault too."""
+        """Diagnose a stream of images; a read error is a fault too.
+
+        Raises:
+            UserError: there are image files, but none is of an image.
+        """
         try:
             for image in images:
                 self.look(image)
@@ -102,6 +106,11 @@ class Doctor:
                 *(self.faults() if self.images else []),
                 Fault("unreadable", f"the file cannot be read on after {self.images} images: {error}"),
             ]
+        if self.sizes is not None and self.regions and not self.pictured:
+            raise UserError(
+                f"{self.sizes.folder} has a picture of none of these {self.images} images, so they were not looked at; "
+                "a picture goes by its path, its name, or the number at its end"
+            )
         return self.faults()
 
     def look(self, image: Detections) -> None:
