@@ -25,7 +25,7 @@ from mm_kptm.datasets.settings import TextSettings, check_mask_rate, fingerprint
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.mixture import Mixture
 from mm_kptm.objectives.next_tokens import TARGETS, NextTokens
-from mm_kptm.objectives.spec import LANGUAGE_IDS, TEXTS, ObjectiveContext, Offers, build_objectives, find_objective
+from mm_kptm.objectives.spec import LANGUAGE_IDS, TEXTS, ObjectiveContext, Offers, find_objective
 from mm_kptm.objectives.tokens import MaskedTokens
 from mm_kptm.tasks.pretraining import SourcesOfObjectives, heads_of
 from mm_kptm.train.protocol import Source
@@ -121,16 +121,7 @@ def pretraining(data: MultilingualText, request: DataRequest) -> PreparedData:
         dict.fromkeys(pairs, "name languages that are aligned, such as de-en, among data.train"),
         {MaskedTokens.name: _masked_tokens},
     )
-    context = ObjectiveContext(
-        tokenizer.specials,
-        len(tokenizer),
-        offers,
-        data.mask_rate,
-        request.recipe,
-        request.objective_arguments,
-        vocabulary=tokenizer.vocabulary,
-    )
-    objectives = build_objectives(request.objectives, context)
+    objectives = request.built_objectives(offers, tokenizer, data.mask_rate)
     writes = "target" in request.recipe.reads
 
     def inputs(split: str, name: str) -> Source[Inputs]:
