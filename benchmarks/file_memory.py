@@ -164,13 +164,19 @@ def peak(work: Callable[[], object]) -> int:
 
 def _work(work: Callable[[], object], result: multiprocessing.connection.Connection) -> None:
     gc.collect()
-    before = _resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak so far
+    before = resident("VmRSS")
+    forget_peak()
     work()
-    result.send(_resident("VmHWM") - before)
+    result.send(resident("VmHWM") - before)
 
 
-def _resident(what: str) -> int:
+def forget_peak() -> None:
+    """Let the peak of this process' resident memory begin anew."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def resident(what: str) -> int:
+    """Bytes of resident memory of this process: those of now, VmRSS, or their peak, VmHWM."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith(what))
 

@@ -105,6 +105,7 @@ def _fitted(
         languages=languages,
         policy=options.policy,
         whole="attention" in kind,
+        file=options.alignments,
     )
     torch.manual_seed(options.seed)
     add(source, CONTEXTUAL_MAP.name, {"kind": kind})

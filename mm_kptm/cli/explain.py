@@ -17,8 +17,10 @@ def add_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "has to do with the answer. Where the data tell what decides an answer, as Number World's do, the explanations "
         "are scored: how often the highest share is that of the deciding region or fact."
     )
-    explain.add_argument("folder", type=Path, metavar="RUN", help="a run that answers questions about images")
-    explain.add_argument("--split", default="test", help="which questions (default: test)")
+    explain.add_argument(
+        "folder", type=Path, metavar="RUN", help="a run of vqa, visual entailment, choices or grounding"
+    )
+    explain.add_argument("--split", default="test", help="which examples (default: test)")
     explain.add_argument("--n", type=int, default=20, metavar="N", help="how many answers (default 20)")
     explain.add_argument("--images", type=Path, metavar="FOLDER", help="the pictures, where the data are features")
     explain.add_argument("--out", type=Path, metavar="FILE", help="the page (default: explain.html in the run)")

@@ -21,6 +21,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.io.collected import one_by_one
 from mm_kptm.knowledge.kinds.protocol import KnowledgeKind
 from mm_kptm.objectives.mixture import Objective
+from mm_kptm.objectives.spec import ObjectiveContext, Offers, build_objectives
 from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.systems.discovery import discovered, instances
 from mm_kptm.systems.recipe import Recipe
@@ -59,6 +60,28 @@ class DataRequest:
     def form(self) -> str | None:
         """The form in which facts are given (:mod:`mm_kptm.knowledge.kinds.protocol`); None where none are."""
         return None if self.knowledge is None else self.knowledge.form
+
+    def built_objectives(self, offers: Offers, tokenizer: Tokenizer, mask_rate: float = 0.15) -> dict[str, Objective]:
+        """Build the objectives that are asked for.
+
+        Args:
+            offers: what the data have.
+            tokenizer: of their texts.
+            mask_rate: share of tokens that are masked.
+
+        Raises:
+            UserError: a name is unknown, or the data or the system lack what an objective needs.
+        """
+        context = ObjectiveContext(
+            tokenizer.specials,
+            len(tokenizer),
+            offers,
+            mask_rate,
+            self.recipe,
+            self.objective_arguments,
+            vocabulary=tokenizer.vocabulary,
+        )
+        return build_objectives(self.objectives, context)
 
 
 @dataclass(frozen=True)

@@ -34,9 +34,7 @@ from mm_kptm.objectives.spec import (
     REGION_FEATURES,
     REGIONS,
     TEXTS,
-    ObjectiveContext,
     Offers,
-    build_objectives,
     find_objective,
 )
 from mm_kptm.systems import assembly, pretrained
@@ -149,7 +147,7 @@ def build(settings: Experiment) -> Built:
         known = known_answers(replace(settings.encoder, weights=weights), recipe, prepared.heads)
         reused = {PRETRAINED: {"num_answers": len(known)}} if known else {}
         system = _system(recipe, replace(settings.encoder, weights=weights), prepared, learnt, reused)
-        check_vocabulary(system, prepared.sizes.get("vocab_size"), loaded=weights is not None)
+        check_vocabulary(system, prepared.sizes.get("vocab_size"), weights, getattr(settings.data, "tokenizer", None))
         loaded = list(system.modules()) if weights is not None else []
         if settings.encoder.frozen is True:
             freeze_encoder(system, loaded=weights is not None)
@@ -266,17 +264,8 @@ def _objectives(
     if prepared.sizes.keys() & {"region_dim", "image_size"}:
         has.append(IMAGES)
     offers = Offers(f"{data_name(type(data))} of {task}", {**dict.fromkeys(has), **prepared.labels}, remedy=remedy)
-    rate = getattr(data, "mask_rate", 0.15)
-    context = ObjectiveContext(
-        tokenizer.specials,
-        len(tokenizer),
-        offers,
-        rate,
-        find(settings.encoder.recipe),
-        settings.objective_arguments,
-        vocabulary=tokenizer.vocabulary,
-    )
-    return build_objectives(weights, context)
+    request = replace(data_request(settings), objectives=weights)
+    return request.built_objectives(offers, tokenizer, getattr(data, "mask_rate", 0.15))
 
 
 def _system(

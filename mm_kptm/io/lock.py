@@ -13,6 +13,18 @@ from mm_kptm.errors import UserError
 
 LOCK = ".lock"  #: file in the folder; a leftover one locks nothing
 _NEW = 0o644
+_HELD: set[int] = set()  #: descriptors of this process's locks
+
+
+def _let_go() -> None:
+    """Close the locks in a forked child: a lock lasts as long as any process has it open, a dead parent's too."""
+    for descriptor in _HELD:
+        with suppress(OSError):
+            os.close(descriptor)
+    _HELD.clear()
+
+
+os.register_at_fork(after_in_child=_let_go)
 
 
 @contextmanager
@@ -30,6 +42,7 @@ def locked(folder: Path, what: str = "run folder") -> Iterator[None]:
     """
     made = [ancestor for ancestor in folder.parents if not ancestor.exists()]  # the nearest first
     descriptor = _acquired(folder, what)
+    _HELD.add(descriptor)
     try:
         yield
     finally:
@@ -39,7 +52,9 @@ def locked(folder: Path, what: str = "run folder") -> Iterator[None]:
                 folder.rmdir()
                 for ancestor in made:
                     ancestor.rmdir()
-        os.close(descriptor)
+        if descriptor in _HELD:
+            _HELD.discard(descriptor)
+            os.close(descriptor)
 
 
 def _acquired(folder: Path, what: str) -> int:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mm_kptm.batch import Inputs, SequenceLayout
 from mm_kptm.errors import UserError
-from mm_kptm.models.generation import Writing, some_token, writer_of
+from mm_kptm.models.generation import Writing, refused, writer_of
 from mm_kptm.models.score_filters import Prefixes, ScoreFilter, filtered
 from mm_kptm.systems.system import System
 
@@ -49,12 +49,14 @@ class _Beam:
         takes = not self.hopeless and not (self.full() and self.stop_early)
         grown: list[_Hypothesis] = []
         for rank, (value, place) in enumerate(zip(values, places, strict=True)):
+            if value == -inf:  # refused, as is all that follows
+                break
             number, token = divmod(place, scores.shape[1])
             text = [*self.alive[number].text, token]
             begun = len(text) <= self.prompt  # a prefix may hold the stop token
             if begun or (token != writing.stop and len(text) < writing.max_length):
                 grown.append(_Hypothesis(text, value, first + number))
-            elif takes and rank < self.width and value > -inf:
+            elif takes and rank < self.width:
                 self.closed.append((value / length**self.length_penalty, text))
         self.closed.sort(key=lambda scored: scored[0], reverse=True)  # stable: ties keep the earlier one
         del self.closed[self.width :]
@@ -123,17 +125,20 @@ def beam_search(
         states, memory = model.target.step(writing.row(ids, place), memory)
         texts = [one.text for one in alive]
         source_ids = [number for number, beam in enumerate(beams) for _ in beam.alive]
-        likelihoods = some_token(filtered(score(states).log_softmax(-1), texts, source_ids, filters))
+        free = score(states).log_softmax(-1)
+        likelihoods = filtered(free, texts, source_ids, filters)
         if place == 0 and first is not None:
             likelihoods = _forced(likelihoods, first)
-        if place == writing.max_length - 2:
-            likelihoods = _forced(likelihoods, writing.stop, scored=scored_stop)
+        if place == writing.max_length - 2:  # whatever the filters refuse, a minimum length among them
+            likelihoods = _forced(free, writing.stop, scored=scored_stop)
         totals = likelihoods + states.new_tensor([[one.log_likelihood] for one in alive])
         start = 0
         for beam, scores in zip(beams, totals.split([len(beam.alive) for beam in beams]), strict=True):
             count = len(beam.alive)
             if count:
                 beam.grow(scores, start, writing)
+                if not beam.alive and not beam.closed:
+                    raise refused()
             start += count
         parents = [one.parent for beam in beams for one in beam.alive]
         if not parents:

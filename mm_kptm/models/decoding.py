@@ -98,6 +98,19 @@ class Request:
     bad_words: Sequence[Sequence[int]] = ()
 
 
+def check_prefixes(prefixes: Sequence[Sequence[int]], how: Decoding) -> None:
+    """Refuse what texts are to begin with if it leaves no place for a last token.
+
+    Raises:
+        UserError: it does.
+    """
+    if (longest := max(map(len, prefixes), default=0)) >= how.max_length:
+        raise UserError(
+            f"a text is to begin with {longest} tokens, the first one and a language included, but max_length is "
+            f"{how.max_length}; it must be {longest + 1} at least"
+        )
+
+
 def generate(system: System, inputs: Inputs, asked: Request, how: Decoding) -> list[list[int]]:
     """A text for every source, from its start token to its stop token.
 
@@ -121,6 +134,7 @@ def generate(system: System, inputs: Inputs, asked: Request, how: Decoding) -> l
     prefixes = asked.prefixes
     if asked.first is not None and prefixes is None and (how.method != "beam" or how.family == "xlm"):
         prefixes = [(asked.start, asked.first)] * len(inputs)
+    check_prefixes(prefixes or (), how)
     begun = [] if prefixes is None else [Prefixes(prefixes)]
     if how.method == "greedy":
         return greedy(system, inputs, writing, filters=[*filters, *begun])

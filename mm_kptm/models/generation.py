@@ -126,8 +126,13 @@ def some_token(scores: Tensor) -> Tensor:
         UserError: the filters refuse every token.
     """
     if bool((scores == float("-inf")).all(1).any()):
-        raise UserError("every next token of a text is refused, so that it cannot go on; allow its stop token at least")
+        raise refused()
     return scores
+
+
+def refused() -> UserError:
+    """What is said where a text can neither go on nor end."""
+    return UserError("every next token of a text is refused, so that it cannot go on; allow its stop token at least")
 
 
 @dataclass
@@ -198,13 +203,15 @@ def beam(
         states, memory = model.target.step(writing.row(ids, place), memory)
         written = [hypothesis.text for beam in alive for hypothesis in beam]
         source_ids = [number for number, beam in enumerate(alive) for _ in beam]
-        likelihoods = some_token(filtered(score(states).log_softmax(-1), written, source_ids, filters))
+        likelihoods = filtered(score(states).log_softmax(-1), written, source_ids, filters)
         totals = likelihoods + torch.tensor(
             [hypothesis.log_likelihood for beam in alive for hypothesis in beam], device=device, dtype=states.dtype
         ).unsqueeze(1)  # [K, V]
         first, extended = 0, []
         for done, beam, scores in zip(finished, alive, totals.split([len(beam) for beam in alive]), strict=True):
             extended.append(_grow(beam, first, scores, done, writing, stop_early=stop_early))
+            if not extended[-1] and not done.texts:
+                raise refused()
             first += len(beam)
         alive = extended
         if not any(alive):
@@ -237,6 +244,8 @@ def _grow(
         return []
     extended: list[_Hypothesis] = []
     for value, place in zip(values, places, strict=True):
+        if value == float("-inf"):  # refused, as is all that follows
+            break
         number, token = divmod(place, scores.shape[1])
         text = beam[number].text
         if token == writing.stop or length + 1 == writing.max_length:

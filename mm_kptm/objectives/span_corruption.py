@@ -175,7 +175,7 @@ def sentinels_of(vocabulary: Sequence[str], vocab_size: int, specials: Specials)
     return named or [token for token in range(vocab_size - 1, -1, -1) if token not in framing][:100]
 
 
-_SENTINEL = re.compile(r"<extra_id_(\d+)>")
+_SENTINEL = re.compile(r"▁?<extra_id_(\d+)>")
 
 
 def _from_context(context: ObjectiveContext) -> SpanCorruption:

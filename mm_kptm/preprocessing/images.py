@@ -67,7 +67,8 @@ class PictureFolder:
         """Places of pictures by name.
 
         Raises:
-            UserError: a picture is not in the folder, or a name leads out of it.
+            UserError: a picture is not in the folder, or a name leads out of it; or its size is needed and cannot be
+                read.
         """
         found = []
         for image in images:
@@ -75,6 +76,9 @@ class PictureFolder:
                 inside(self.folder, image)
                 raise UserError(f"{self.folder} has no picture {image!r}; it holds {len(self.names)} pictures")
             found.append(self.places[image])
+        if self.format.resize.longest is not None and self.format.grid is not None:
+            for place in found:
+                self._grid(place)
         return np.array(found, dtype=np.int64)
 
     @property
@@ -84,10 +88,13 @@ class PictureFolder:
 
     @cached_property
     def lengths(self) -> IntArray:
-        """Number of cells of every picture, [P]; headers are read where pictures keep their shape."""
+        """Number of cells of every picture, [P]; headers are read where pictures keep their shape.
+
+        One whose header cannot be read has none: no example is about it, as :meth:`places_of` would have said.
+        """
         if self.format.resize.longest is None:
             return np.full(len(self.names), int(np.prod(self._grid(0))), dtype=np.int64)
-        return np.array([int(np.prod(self._grid(place))) for place in range(len(self.names))], dtype=np.int64)
+        return np.array([len(self._boxes(place)) for place in range(len(self.names))], dtype=np.int64)
 
     @cached_property
     def offsets(self) -> IntArray:
@@ -97,7 +104,13 @@ class PictureFolder:
     @cached_property
     def boxes(self) -> NDArray[np.float32]:
         """The boxes of the cells of all pictures, [cells, 4]."""
-        return np.concatenate([cell_boxes(*self._grid(place)).numpy() for place in range(len(self.names))])
+        return np.concatenate([self._boxes(place) for place in range(len(self.names))])
+
+    def _boxes(self, place: int) -> NDArray[np.float32]:
+        try:
+            return cell_boxes(*self._grid(place)).numpy()
+        except UserError:
+            return np.zeros((0, 4), np.float32)
 
     def regions(self, images: IntArray) -> Regions:
         """The cells of pictures, whose features the model makes, [R, 0]."""

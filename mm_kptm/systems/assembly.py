@@ -81,8 +81,9 @@ def fitted(translation: TranslatedState, system: System, recipe: Recipe, fresh: 
     A head that the file lacks starts from others where the published training does so.
     """
     expected = shapes(system)
+    names = {name for name, _ in system.named_parameters(remove_duplicate=False)}  # a head may be tied as a whole
     for beginning in fresh:
-        if not any(parameter.startswith(beginning) for parameter in expected):
+        if not any(name.startswith(beginning) for name in (*names, *expected)):
             raise UserError(f"no parameter of {recipe.name} begins with {beginning!r}, so nothing there can stay fresh")
     translation = _with_starts(_without_repeats(translation, system), system, recipe)
     return fit(

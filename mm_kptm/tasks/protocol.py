@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Generic
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mm_kptm.batch import Inputs
 from mm_kptm.data.sampler import in_order, seeded
+from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.errors import UserError, nearest
 from mm_kptm.io.atomic import write_lines
 from mm_kptm.systems.discovery import by_name, discovered, modules
@@ -169,7 +170,9 @@ def check_fit(task: type[Task], recipe: Recipe) -> None:
         )
 
 
-def check_vocabulary(system: System, pieces: int | None, *, loaded: bool) -> None:
+def check_vocabulary(
+    system: System, pieces: int | None, weights: object = None, tokenizer: Callable[[], Tokenizer] | None = None
+) -> None:
     """Reject a vocabulary that does not match the word embeddings of a system.
 
     The word table may have a few more rows than the vocabulary has pieces, from padding or added tokens.
@@ -177,13 +180,16 @@ def check_vocabulary(system: System, pieces: int | None, *, loaded: bool) -> Non
     Args:
         system: the encoder with its heads.
         pieces: size of the data's vocabulary; None without text.
-        loaded: whether the weights come from a file.
+        weights: the file that the weights were loaded from; None: they are fresh.
+        tokenizer: opens the data's tokenizer.
 
     Raises:
-        UserError: some pieces have no row, or the weights are loaded and more than a tenth of the rows have no piece.
+        UserError: some pieces have no row; or the weights are loaded, and more than a tenth of the rows have no piece
+            or most pieces are others than those of the tokenizer beside the weights.
     """
+    loaded = weights is not None
     rows = system.sizes.get("vocab_size")
-    if pieces is None or rows is None or pieces == rows:
+    if pieces is None or rows is None:
         return
     if pieces > rows or (loaded and pieces < 0.9 * rows):
         trained = "name the tokenizer that its weights were trained with"
@@ -191,6 +197,25 @@ def check_vocabulary(system: System, pieces: int | None, *, loaded: bool) -> Non
         raise UserError(
             f"the vocabulary of the data has {pieces} pieces, but {system.recipe} has vectors of {rows}; {remedy}"
         )
+    if loaded and tokenizer is not None and system.has_tokenizer:
+        _check_pieces(system.tokenizer.pieces.vocabulary, tokenizer().vocabulary, weights)
+
+
+def _check_pieces(trained: Sequence[str], pieces: Sequence[str], weights: object) -> None:
+    """Half of them may differ: libraries spell ends of words differently, and files have tokens of their own."""
+    both = [(one, other) for one, other in zip(trained, pieces, strict=False) if one and other]
+    differ = [number for number, (one, other) in enumerate(both) if _bare(one) != _bare(other)]
+    if len(differ) > len(both) / 2:
+        one, other = both[differ[0]]
+        raise UserError(
+            f"the vocabulary of the data is not that of {weights}: {len(differ)} of {len(both)} pieces have other "
+            f"numbers, such as {one!r}, in the place of which it has {other!r}; name the tokenizer that the weights "
+            "were trained with"
+        )
+
+
+def _bare(piece: str) -> str:
+    return piece.removesuffix("</w>").removesuffix("@@").removeprefix("##").lstrip("▁Ġ").lower()
 
 
 def _listed(streams: frozenset[str]) -> str:

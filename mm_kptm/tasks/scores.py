@@ -1,10 +1,33 @@
-"""Scores that a measure may compare: finite ones alone."""
+"""Scores that answers are chosen by: finite ones alone may be compared, and those of one text can be explained."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar, runtime_checkable
+
 from torch import Tensor
 
+from mm_kptm.batch import Inputs
 from mm_kptm.errors import UserError
+
+B_contra = TypeVar("B_contra", contravariant=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Alternatives:
+    """What the answer to one text is chosen from."""
+
+    inputs: Inputs  #: of the text, with its image
+    scores: Callable[[Inputs], Tensor]  #: of the alternatives, [A]; the highest is the answer
+
+
+@runtime_checkable
+class ChoosesOne(Protocol[B_contra]):
+    """A task that chooses one answer for a text about an image, which can therefore be explained."""
+
+    def alternatives(self, batch: B_contra) -> Alternatives:
+        """What the answer to a batch of one example is chosen from."""
 
 
 def finite_scores(scores: Tensor, what: str) -> Tensor:

@@ -103,7 +103,10 @@ def test_a_tagger_of_english_reads_german_behind_the_map(home: Path, capsys: pyt
     assert cli.main([*fitted, "--out", str(home / "other")]) == 2
     said = capsys.readouterr().err
     assert "mapped exists already; name a folder that does not" in said
-    assert "there are 48 sentence pairs but 1 lines of alignments; align the pieces of the same bitext" in said
+    assert "there are 48 sentence pairs, but " in said and "ted.align has 1 lines; align the pieces of" in said
+    (home / "ted.align").write_text("0-0\n" * 47 + "0-0 x\n")
+    assert cli.main([*fitted, "--out", str(home / "other")]) == 2
+    assert "ted.align, line 48, the alignment '0-0 x' holds 'x', which is no pair; i-j" in capsys.readouterr().err
 
 
 def evaluate_untrained(settings: Experiment) -> float:
@@ -139,7 +142,7 @@ def system(**sizes: int) -> System:
 def test_what_cannot_be_aligned_is_named(home: Path) -> None:
     one, other = mm_kptm.load(str(home / "german")), mm_kptm.load(str(home / "runs" / "tags-en"))
     pair = [("rot hund", "red dog")]
-    with pytest.raises(UserError, match=r"line 1 of the alignments names piece 2 of 'rot hund', which has 2 pieces"):
+    with pytest.raises(UserError, match=r"the alignments, line 1 names piece 2 of 'rot hund', which has 2 pieces"):
         AlignedVectors.of(one, other, pair, ["2-0"], languages=("de", "en"))
     with pytest.raises(UserError, match=r"no aligned pair of pieces is left of the alignments"):
         AlignedVectors.of(one, other, pair, [""], languages=("de", "en"))

@@ -108,6 +108,13 @@ def test_doctor_extracts_again(store, pictures, capsys):
     assert (code, "extracting again needs the pictures (--images) and a contract" in err) == (2, True)
 
 
+def test_doctor_says_where_no_picture_is_that_of_an_image(tmp_path, store, pictures, capsys):
+    (tmp_path / "others").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "others" / "x.png")
+    code, _, err = run(capsys, "doctor", store, "--images", tmp_path / "others")
+    assert (code, "has a picture of none of these 3 images" in err) == (2, True)
+
+
 def test_doctor_extracts_again_for_a_published_file_by_a_contract(tmp_path, store, pictures, capsys):
     """A published file has no contract beside it: --contract says how the features should be."""
     features = np.load(store / "features.npy").reshape(-1, 3, 32 * 32)

@@ -83,7 +83,7 @@ def test_a_region_without_features_has_no_gradient_x_input(tmp_path: Path) -> No
 
 def test_answers_are_attributed_one_by_one(tmp_path: Path) -> None:
     built = build(settings(tmp_path))
-    with pytest.raises(UserError, match="answers are attributed one by one, but the batch holds 2 questions"):
+    with pytest.raises(UserError, match="answers are attributed one by one, but the batch holds 2 examples"):
         attribute(built.task, built.source("test").batch([0, 1], torch.Generator()))
 
 
@@ -107,12 +107,38 @@ def test_a_page_shows_answers_with_boxes_and_facts_and_scores_them(
     assert "gradient x attention" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("task", ["grounding", "visual-entailment", "multiple-choice"])
+def test_labels_choices_and_regions_are_explained_too(
+    tmp_path: Path, task: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = settings(tmp_path, task=task, kind="none")
+    experiment.train(chosen, tmp_path / "e", progress=False)
+    built = build(chosen)
+    batch = question(built)
+    found = attribute(built.task, batch)
+    for method in METHODS:
+        assert found.regions[method].shape == (batch.inputs.regions.layout.total,)
+        assert found.regions[method].sum() > 0 and found.tokens[method].sum() > 0, method
+    if task == "multiple-choice":  # the best choice alone is read
+        place = int(built.task.predict(batch)[0]["answer"])
+        first, stop = batch.inputs.text.layout.offsets[place : place + 2]
+        assert found.inputs.text.ids.tolist() == batch.inputs.text.ids[first:stop].tolist()
+    assert cli.main(["explain", str(tmp_path / "e"), "--n", "3", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    page = Path(printed["page"]).read_text()
+    assert page.count("<article") == 3 and "<rect" in page
+    assert [score["part"] for score in printed["scores"]] == (["region"] if task == "grounding" else [])
+
+
 def test_what_cannot_be_explained_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="0 answers were to be explained; explain one at least"):
         explain(tmp_path, count=0)
-    chosen = settings(tmp_path, task="grounding", kind="none")
+    chosen = settings(tmp_path, task="nlvr2", kind="none")
     experiment.train(chosen, tmp_path / "e", progress=False)
     with pytest.raises(
-        UserError, match="was trained on grounding, but answers to questions about images are explained"
+        UserError, match="was trained on nlvr2, but what is explained is one answer, label, choice or region for a text"
     ):
         explain(tmp_path / "e")
+    built = build(chosen)
+    with pytest.raises(UserError, match="nlvr2 chooses no one answer for a text about an image"):
+        attribute(built.task, question(built))

@@ -147,3 +147,33 @@ def test_settings_that_no_search_takes_are_refused() -> None:
     with pytest.raises(UserError, match=r"^3 texts are to be written, but there are 1 prefixes; give one for each$"):
         asked = Request(CLOSES, CLOSES, 1, prefixes=[(CLOSES,)])
         generate(writer(), sources(), asked, Decoding("beam"))
+
+
+@pytest.mark.parametrize("family", ["hugging-face", "fairseq", "xlm"])
+def test_a_text_that_must_be_as_long_as_it_may_be_is_written(family: str) -> None:
+    how = Decoding("beam", 3, family, max_length=5, min_length=5)
+    found = generate(writer(), sources(), Request(CLOSES, CLOSES, 1), how)
+    assert [len(text) for text in found] == [5] * len(TEXTS) and all(text[-1] == CLOSES for text in found)
+
+
+@pytest.mark.parametrize("family", ["hugging-face", "fairseq", "xlm"])
+def test_a_hypothesis_that_cannot_go_on_leaves_the_beam_to_the_others(family: str) -> None:
+    words = [word for word in range(VOCABULARY) if word != CLOSES]
+    dead, *others = words
+    refused = [(dead, word) for word in range(VOCABULARY)]
+    how = Decoding("beam", 6, family, max_length=4)
+    found = generate(writer(), sources(), Request(CLOSES, CLOSES, 1, bad_words=refused), how)
+    inner = [word for text in found for word in text[1:-2]]
+    assert dead not in inner and set(inner) <= set(others)
+    stuck = Request(CLOSES, CLOSES, 1, bad_words=[(word,) for word in range(VOCABULARY)])
+    with pytest.raises(UserError, match=r"^every next token of a text is refused, so that it cannot go on; allow its"):
+        generate(writer(), sources(), stuck, how)
+
+
+@pytest.mark.parametrize("method", ["greedy", "beam", "sample"])
+def test_a_beginning_leaves_a_place_for_the_last_token(method: str) -> None:
+    asked = Request(CLOSES, CLOSES, 1, prefixes=[(CLOSES, 2, 3)] * len(TEXTS))
+    with pytest.raises(UserError, match=r"^a text is to begin with 3 tokens, .* but max_length is 3; it must be 4 at"):
+        generate(writer(), sources(), asked, Decoding(method, 2, max_length=3))
+    found = generate(writer(), sources(), asked, Decoding(method, 2, max_length=4))
+    assert found == [[CLOSES, 2, 3, CLOSES]] * len(TEXTS)

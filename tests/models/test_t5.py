@@ -4,11 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tokenizers
 import torch
 
 import mm_kptm
 from mm_kptm.batch import Inputs, OutputRows, Tokens
+from mm_kptm.datasets.text.moses_pairs import MosesPairs
 from mm_kptm.errors import UserError
+from mm_kptm.experiment.build import build
+from mm_kptm.experiment.settings import EncoderSettings, Experiment
 from mm_kptm.models.decoding import Decoding, Request, generate
 from mm_kptm.objectives.next_tokens import NextTokens
 
@@ -122,3 +126,34 @@ def test_a_saved_model_answers_alike_and_all_of_it_is_trained(tmp_path: Path) ->
 def test_a_configuration_that_asks_for_more_is_refused() -> None:
     with pytest.raises(UserError, match="is_decoder=True, but t5 is built with is_decoder=False"):
         mm_kptm.catalogue()["t5-base"].configured_sizes({"is_decoder": True})
+
+
+@pytest.mark.parametrize("saved", [False, True])
+@pytest.mark.parametrize("name", KINDS)
+def test_a_translator_begins_from_published_weights(name: str, saved: bool, tmp_path: Path) -> None:
+    """The head of the first version is the word table, so that a file of weights has none of its own."""
+    theirs, ours = both(name, tmp_path / "published")
+    if saved:
+        mm_kptm.save(ours, tmp_path / "saved")
+    words = ["<pad>", "</s>", "<unk>", *(f"w{number}" for number in range(3, 60))]
+    engine = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>")
+    )
+    engine.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    engine.save(str(tmp_path / "tokenizer.json"))
+    for language in ("de", "en"):
+        (tmp_path / f"ted.{language}").write_text("w5 w9\nw7\n")
+    data = MosesPairs(
+        name="moses-pairs", source="de", target="en", train=tmp_path / "ted", vocabulary=tmp_path / "tokenizer.json"
+    )
+    encoder = EncoderSettings(name, weights=tmp_path / ("saved" if saved else "published"))
+    built = build(Experiment("own", encoder, data, task="translation"))
+    batch = built.training.batch([0, 1], torch.Generator())
+    built.model.eval()
+    assert torch.equal(built.system.encoder.source.embed.text.word.weight, theirs.shared.weight)
+    found = built.model.measure(batch)["loss"]
+    labels = torch.tensor([[5, 9, 1], [7, 1, -100]])
+    ids = labels.where(labels >= 0, 0)
+    logits = theirs(input_ids=ids, attention_mask=(labels >= 0).long(), labels=labels).logits
+    each = torch.nn.functional.cross_entropy(logits.transpose(1, 2), labels, reduction="none")
+    torch.testing.assert_close(found, each.sum(1) / torch.tensor([3.0, 2.0]), rtol=1e-4, atol=1e-5)

@@ -51,6 +51,16 @@ def test_squares_have_equal_grids_and_shapes_that_are_kept_unequal_ones(tmp_path
     assert torch.equal(regions.boxes[8:], torch.from_numpy(kept.boxes[kept.offsets[0] : kept.offsets[1]]))
 
 
+def test_a_broken_picture_matters_only_where_it_is_asked_for(tmp_path: Path) -> None:
+    """Sizes are read of all pictures where these keep their shape, but only an example's own may end a run."""
+    (folder(tmp_path) / "a2.png").write_bytes(b"no picture")
+    pictures = opened(tmp_path, longest=128)
+    assert pictures.places_of(["b.png", "c"]).tolist() == [2, 3]
+    assert pictures.lengths.tolist() == [8, 0, 8, 4] and len(pictures.boxes) == pictures.offsets[-1] == 20
+    with pytest.raises(UserError, match=r"a2\.png is no picture of a known kind"):
+        pictures.places_of(["b.png", "a2.png"])
+
+
 def test_pixels_are_resized_and_normalised_once_and_survive_a_worker(tmp_path: Path) -> None:
     pictures = opened(folder(tmp_path))
     first = pictures.images(np.array([1])).pixels

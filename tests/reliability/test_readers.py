@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import resource
 import shutil
 import tempfile
 import time
@@ -15,13 +14,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.file_memory import forget_peak, resident
 from mm_kptm.errors import UserError
 from tests.reliability.readers import NASTY, SEEDS, SUFFIXES, put, readers
 
 READERS = readers()
 TRIES = 10_000
 LONGEST = 10.0  #: seconds of processor time of a call
-GIB = 1 << 20  #: in the unit of getrusage
+MOST = 256 << 20  #: bytes that a call may take beyond those before
 
 _SPLICES = st.tuples(
     st.floats(0, 1), st.integers(0, 8), st.sampled_from([*NASTY[:14], b"-1", b"1e999", b'"', b"\t", b","])
@@ -71,7 +71,8 @@ def test_a_reader_reads_or_refuses(name: str) -> None:
 @settings(max_examples=TRIES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(name=st.sampled_from(sorted(READERS)), content=MUTATED, suffix=FORMS)
 def test_every_reader_on_mutated_files(name: str, content: bytes, suffix: str | None) -> None:
-    began = time.process_time()
+    began, before = time.process_time(), resident("VmRSS")
+    forget_peak()
     attempt(READERS[name], content, suffix)
     assert time.process_time() - began < LONGEST
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < GIB  # of which torch and all rooms take most
+    assert resident("VmHWM") - before < MOST

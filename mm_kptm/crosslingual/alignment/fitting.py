@@ -69,6 +69,7 @@ class AlignedVectors:
         policy: Policy = "1to1",
         batch_size: int = 32,
         whole: bool = False,
+        file: object = "the alignments",
     ) -> AlignedVectors:
         """Read sentences and their translations with both encoders.
 
@@ -81,6 +82,7 @@ class AlignedVectors:
             policy: what is done with pieces that stand in several pairs, see :func:`~.word_pairs.piece_pairs`.
             batch_size: pairs that are read at a time.
             whole: whether all states of the source sentences are kept, for a map with attention.
+            file: of the alignments, for messages.
 
         Raises:
             UserError: there are more or fewer alignments than pairs, one names a piece that is not there, states of
@@ -88,13 +90,16 @@ class AlignedVectors:
         """
         if len(alignments) != len(pairs):
             raise UserError(
-                f"there are {len(pairs)} sentence pairs but {len(alignments)} lines of alignments; align the pieces of "
+                f"there are {len(pairs)} sentence pairs, but {file} has {len(alignments)} lines; align the pieces of "
                 "the same bitext"
             )
         if source.dim != target.dim:
             raise UserError(f"states of {source.dim} dims cannot be mapped to {target.dim}; take encoders of one width")
-        places = [piece_pairs(line, policy, offset=0) for line in alignments]
-        kept, sides = _kept(places, [_texts(source, pairs, languages, 0), _texts(target, pairs, languages, 1)])
+        places = [
+            piece_pairs(line, policy, offset=0, place=f"{file}, line {number}, ")
+            for number, line in enumerate(alignments, 1)
+        ]
+        kept, sides = _kept(places, [_texts(source, pairs, languages, 0), _texts(target, pairs, languages, 1)], file)
         if not any(map(len, kept)):
             raise UserError("no aligned pair of pieces is left of the alignments; look at them, or choose a policy")
         positions = [[pair[:, side] for pair in kept] for side in (0, 1)]
@@ -133,7 +138,7 @@ def _texts(system: System, pairs: Sequence[tuple[str, str]], languages: tuple[st
     return _Texts(texts, spoken, counts, system.tokenizer.max_length - specials.around(1), int(specials.opens))
 
 
-def _kept(places: Sequence[Tensor], sides: Sequence[_Texts]) -> tuple[list[Tensor], Sequence[_Texts]]:
+def _kept(places: Sequence[Tensor], sides: Sequence[_Texts], file: object) -> tuple[list[Tensor], Sequence[_Texts]]:
     """The pairs whose pieces both encoders read.
 
     Raises:
@@ -144,7 +149,7 @@ def _kept(places: Sequence[Tensor], sides: Sequence[_Texts]) -> tuple[list[Tenso
         for side, texts in enumerate(sides):
             if len(pairs) and (last := int(pairs[:, side].max())) >= texts.pieces[number]:
                 raise UserError(
-                    f"line {number + 1} of the alignments names piece {last} of {texts.texts[number]!r}, which has "
+                    f"{file}, line {number + 1} names piece {last} of {texts.texts[number]!r}, which has "
                     f"{texts.pieces[number]} pieces, counted from 0; align the pieces of this tokenizer"
                 )
         there = (pairs < torch.tensor([texts.room for texts in sides])).all(1)

@@ -20,7 +20,7 @@ _CHOICES: dict[str, Callable[[Sequence[int]], int]] = {
 }
 
 
-def piece_pairs(line: str, policy: Policy = "1to1", *, offset: int = 1) -> Tensor:
+def piece_pairs(line: str, policy: Policy = "1to1", *, offset: int = 1, place: str = "") -> Tensor:
     """The pairs (source, target) [P, 2] of an alignment line that a policy keeps, each piece in one pair at most.
 
     Args:
@@ -28,6 +28,7 @@ def piece_pairs(line: str, policy: Policy = "1to1", *, offset: int = 1) -> Tenso
         policy: ``1to1`` drops every pair of a piece that stands in several; the others keep one target per source, the
             first, middle or last by place, then one source per target by appearance (Wang et al. 2019, released code).
         offset: added to all places, 1 for the ``[CLS]`` before the text.
+        place: where the line stands, with a comma and a blank behind, for messages.
 
     Raises:
         UserError: unknown policy, or a part of the line is no pair of numbers.
@@ -35,7 +36,7 @@ def piece_pairs(line: str, policy: Policy = "1to1", *, offset: int = 1) -> Tenso
     >>> piece_pairs("0-0 1-1 2-1").tolist(), piece_pairs("0-0 1-1 2-1", "last").tolist()
     ([[1, 1]], [[1, 1], [3, 2]])
     """
-    pairs = [_pair(part, line) for part in line.split()]
+    pairs = [_pair(part, line, place) for part in line.split()]
     if policy == "1to1":
         sources, targets = Counter(source for source, _ in pairs), Counter(target for _, target in pairs)
         kept = [(source, target) for source, target in pairs if sources[source] == 1 and targets[target] == 1]
@@ -53,10 +54,12 @@ def piece_pairs(line: str, policy: Policy = "1to1", *, offset: int = 1) -> Tenso
     return torch.tensor(kept, dtype=torch.long).view(-1, 2) + offset
 
 
-def _pair(part: str, line: str) -> tuple[int, int]:
+def _pair(part: str, line: str, place: str) -> tuple[int, int]:
     source, _, target = part.partition("-")
     if not (source.isdecimal() and target.isdecimal()):
-        raise UserError(f"the alignment {line!r} holds {part!r}, which is no pair; i-j with numbers from 0 is expected")
+        raise UserError(
+            f"{place}the alignment {line[:80]!r} holds {part!r}, which is no pair; i-j with numbers from 0 is expected"
+        )
     return int(source), int(target)
 
 

@@ -7,7 +7,6 @@ Both have the same format, so that they can be concatenated. Every sentence is f
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from itertools import permutations
 from typing import NamedTuple
 
@@ -30,16 +29,6 @@ def monolingual(sentences: Iterable[EncodedSentence], specials: Specials) -> Pac
     [2, 7, 8, 3]
     """
     return _packed([(sentence,) for sentence in sentences], specials)
-
-
-def written(sentences: Iterable[EncodedSentence], specials: Specials) -> Packed:
-    """Sentences that a decoder writes; what it begins with opens each, T5's padding token too.
-
-    >>> from mm_kptm.data.tokenizers.tokenizer_json import t5_specials
-    >>> written([EncodedSentence((7, 8), 1)], t5_specials(pad=0, unknown=2, stop=1)).columns["ids"].tolist()
-    [0, 7, 8, 1]
-    """
-    return _packed([(sentence,) for sentence in sentences], replace(specials, opens=True))
 
 
 def translations(pairs: Iterable[tuple[EncodedSentence, EncodedSentence]], specials: Specials) -> Packed:

@@ -117,6 +117,10 @@ def picture_size(path: Path) -> tuple[int, int]:
                 turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
     except FileNotFoundError:
         raise UserError(f"picture {path} is not there") from None
+    except UnidentifiedImageError:
+        raise UserError(f"{path} is no picture of a known kind") from None
+    except Image.DecompressionBombError:
+        raise UserError(f"picture {path} claims more pixels than the {MOST_PIXELS:,} that are decoded") from None
     except Exception as error:  # a broken file makes a decoder fail in any way
         raise UserError(f"picture {path} cannot be read: {error}") from None
     return (height, width) if turned else (width, height)

@@ -8,7 +8,7 @@ from tokenizers import Tokenizer as Engine
 
 from mm_kptm.data.tokenizers.protocol import Pieces, Specials
 from mm_kptm.data.tokenizers.sentencepiece_model import MARK, UNKNOWN, SentencePieceModel
-from mm_kptm.data.tokenizers.tokenizer_json import ROBERTA_SPECIALS, T5_SPECIALS, t5_specials
+from mm_kptm.data.tokenizers.tokenizer_json import ROBERTA_SPECIALS, SENTINELS, T5_SPECIALS, t5_specials
 from mm_kptm.errors import UserError
 from mm_kptm.io.text_lines import numbered_lines
 
@@ -67,6 +67,8 @@ class SentencePiece:
     def plain(cls, model: Path) -> SentencePiece:
         """The ids of the model itself, which holds the special tokens (ALBERT, RemBERT, XLNet, T5).
 
+        T5's vocabulary ends with a hundred sentinels, which stand behind the pieces of a model that has none.
+
         Raises:
             UserError: the file cannot be read, or it lacks a special token.
         """
@@ -86,7 +88,9 @@ class SentencePiece:
                 )
         if all(name in ids for name in T5_SPECIALS):
             pad, unknown, stop = (ids[name] for name in T5_SPECIALS)
-            return cls(read.engine(read.pieces, T5_SPECIALS[1]), read.pieces, t5_specials(pad, unknown, stop))
+            named = any("<extra_id_" in piece for piece in read.pieces)
+            vocabulary = (*read.pieces, *(() if named else SENTINELS))
+            return cls(read.engine(vocabulary, T5_SPECIALS[1]), vocabulary, t5_specials(pad, unknown, stop))
         raise UserError(
             f"{model} has no special tokens ({', '.join(PLAIN_SPECIALS[0])}, say), and only sentencepiece.bpe.model of "
             "XLM-R and its kin is read without them"

@@ -18,6 +18,8 @@ ROBERTA_SPECIALS = ("<pad>", "<unk>", "<s>", "</s>", "<mask>")
 
 #: Those of T5, whose texts begin with nothing and whose decoder begins with the padding token.
 T5_SPECIALS = ("<pad>", "<unk>", "</s>")
+#: The end of T5's vocabulary, the first that is used last (Raffel et al. 2020, released code).
+SENTINELS = tuple(f"<extra_id_{number}>" for number in range(99, -1, -1))
 
 _SPARSE, _GAP = 4, 100_000  #: ids may go up to this many times the number of pieces, and this many more
 

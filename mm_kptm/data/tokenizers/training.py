@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
-from mm_kptm.data.tokenizers.tokenizer_json import ROBERTA_SPECIALS
+from mm_kptm.data.tokenizers.tokenizer_json import ROBERTA_SPECIALS, SENTINELS
 from mm_kptm.errors import UserError
 from mm_kptm.io.text_lines import numbered_lines
 
@@ -40,7 +40,7 @@ def train_tokenizer(
     if kind not in KINDS:
         raise UserError(f"a tokenizer of kind {kind!r} was asked for; there are {', '.join(KINDS)}")
     specials = _SPECIALS.get(kind, ROBERTA_SPECIALS)
-    sentinels = [f"<extra_id_{number}>" for number in range(99, -1, -1)] if kind == "t5" else []
+    sentinels = SENTINELS if kind == "t5" else ()
     least = len(specials) + len(sentinels) + (256 if kind == "bpe" else 1)
     if vocab_size < least + 1:
         raise UserError(f"a vocabulary of {vocab_size} pieces was asked for; {kind} needs more than {least}")
@@ -63,7 +63,7 @@ def train_tokenizer(
         raise UserError(f"a tokenizer of kind {kind} could not be trained: {error}") from None
     if not read:
         raise UserError(f"{', '.join(map(str, files))} hold no text to train a tokenizer on")
-    tokenizer.add_special_tokens(sentinels)
+    tokenizer.add_special_tokens([*sentinels])
     framing = ["</s>"] if kind == "t5" else list(specials[2:4])
     begun, stop = [f"{token} " for token in framing[:-1]], framing[-1]
     between = f"{stop} {stop}" if kind in ("bpe", "unigram") else stop

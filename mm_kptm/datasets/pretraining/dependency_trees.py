@@ -14,7 +14,7 @@ from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import SplitFiles
 from mm_kptm.knowledge.objectives.mention_classification import DEPENDENCY_TREES, DependencyHead
 from mm_kptm.objectives.mixture import Mixture, Objectives
-from mm_kptm.objectives.spec import TEXTS, ObjectiveContext, Offers, build_objectives
+from mm_kptm.objectives.spec import TEXTS, Offers
 from mm_kptm.preprocessing.inputs import MARK, InputSource
 from mm_kptm.tasks.pretraining import ObjectiveSource, heads_of
 
@@ -33,10 +33,7 @@ def pretraining(data: DependencyTrees, request: DataRequest) -> PreparedData:
     """Sentences in the order of the file."""
     tokenizer = data.tokenizer()
     offers = Offers(data.name, {TEXTS: None, DEPENDENCY_TREES: None})
-    context = ObjectiveContext(
-        tokenizer.specials, len(tokenizer), offers, data.mask_rate, request.recipe, request.objective_arguments
-    )
-    objectives = build_objectives(request.objectives, context)
+    objectives = request.built_objectives(offers, tokenizer, data.mask_rate)
 
     def source(split: str) -> ObjectiveSource:
         return ObjectiveSource(

@@ -26,7 +26,7 @@ from mm_kptm.objectives.continual import ForTask
 from mm_kptm.objectives.mixture import Mixture
 from mm_kptm.objectives.order import NextSentence
 from mm_kptm.objectives.order import labelled_pairs as labelled
-from mm_kptm.objectives.spec import DOCUMENTS, LANGUAGE_IDS, TEXTS, ObjectiveContext, Offers, build_objectives
+from mm_kptm.objectives.spec import DOCUMENTS, LANGUAGE_IDS, TEXTS, ObjectiveContext, Offers
 from mm_kptm.objectives.tokens import MaskedTokens, Masking, WholeUnitCount
 from mm_kptm.preprocessing.tokenized_documents import SentenceTokenizer, TokenizedDocuments, found_phrases
 from mm_kptm.systems.system import System
@@ -87,16 +87,7 @@ def pretraining(data: Documents, request: DataRequest) -> PreparedData:
     specials = replace(tokenizer.specials, between=1)  # parts that sentence-order swaps end alike
     lexicons = Lexicons(tokenizer, data.wordnet, data.vectors, data.ngrams, data.similar)
     beside = KnowledgeBeside(data.knowledge, tokenizer, data.max_length, data.token_store, data.tokenization)
-    context = ObjectiveContext(
-        tokenizer.specials,
-        len(tokenizer),
-        _offers(data, lexicons, beside),
-        data.mask_rate,
-        request.recipe,
-        request.objective_arguments,
-        vocabulary=tokenizer.vocabulary,
-    )
-    named = build_objectives(request.objectives, context)
+    named = request.built_objectives(_offers(data, lexicons, beside), tokenizer, data.mask_rate)
     objectives = {name: ForTask(objective, task) for task, (name, objective) in enumerate(named.items())}
 
     @cache

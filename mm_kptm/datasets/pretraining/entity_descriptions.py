@@ -38,7 +38,7 @@ from mm_kptm.data.tokenizers.protocol import Specials, Tokenizer, framed
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import SplitFiles, check_mask_rate, fingerprints
 from mm_kptm.objectives.mixture import Mixture
-from mm_kptm.objectives.spec import TEXTS, ObjectiveContext, Offers, build_objectives, find_objective
+from mm_kptm.objectives.spec import TEXTS, Offers, find_objective
 from mm_kptm.preprocessing.inputs import MARK, InputSource
 from mm_kptm.preprocessing.pairs import TargetSource
 from mm_kptm.tasks.pretraining import SourcesOfObjectives, heads_of
@@ -200,10 +200,7 @@ def pretraining(data: EntityDescriptions, request: DataRequest) -> PreparedData:
         dict.fromkeys((TEXTS, DESCRIBED_MENTIONS, *(() if data.triples is None else (DESCRIBED_OBJECTS,)))),
         {DESCRIBED_OBJECTS: "name a file of triples as data.triples"},
     )
-    context = ObjectiveContext(
-        tokenizer.specials, len(tokenizer), offers, data.mask_rate, request.recipe, request.objective_arguments
-    )
-    objectives = build_objectives(request.objectives, context)
+    objectives = request.built_objectives(offers, tokenizer, data.mask_rate)
     found = _Descriptions(data, tokenizer)
 
     def source(split: str) -> SourcesOfObjectives:

@@ -17,7 +17,6 @@ from mm_kptm.datasets.stored_regions import region_sizes
 from mm_kptm.errors import UserError
 from mm_kptm.io.collected import OneByOne
 from mm_kptm.objectives.mixture import Mixture, MixtureBatch, Objective, Objectives
-from mm_kptm.objectives.spec import ObjectiveContext, build_objectives
 from mm_kptm.systems.labels import name_labels
 from mm_kptm.systems.system import System
 from mm_kptm.tasks.pretraining import ObjectiveSource, SourcesOfObjectives, heads_of
@@ -96,16 +95,7 @@ def pretraining(data: ImageTextPairs, request: DataRequest) -> PreparedData:
     offers = pairs.offers
     if "regions" in request.recipe.reads:
         offers = replace(offers, has={**offers.has, IMAGES: None})
-    context = ObjectiveContext(
-        tokenizer.specials,
-        len(tokenizer),
-        offers,
-        data.mask_rate,
-        request.recipe,
-        request.objective_arguments,
-        vocabulary=tokenizer.vocabulary,
-    )
-    plain = build_objectives(request.objectives, context)
+    plain = request.built_objectives(offers, tokenizer, data.mask_rate)
     objectives: dict[str, Objective] = dict(plain)
     if (count := data.random_pixels) is not None:
         objectives = {name: RandomPixelSampling(one, count=count) for name, one in plain.items()}

@@ -15,7 +15,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.knowledge.objectives.entity_replacement import REPLACED_ENTITIES, packed
 from mm_kptm.knowledge.objectives.entity_replacement_data import Replacer, read_mentioned, read_typed_entities
 from mm_kptm.objectives.mixture import Mixture, Objectives
-from mm_kptm.objectives.spec import TEXTS, ObjectiveContext, Offers, build_objectives
+from mm_kptm.objectives.spec import TEXTS, Offers
 from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.tasks.pretraining import ObjectiveSource, heads_of
 
@@ -44,10 +44,7 @@ def pretraining(data: MentionedTexts, request: DataRequest) -> PreparedData:
     tokenizer = data.tokenizer()
     replacer = Replacer(read_typed_entities(data.entities), rate=data.replaced)
     offers = Offers(data.name, {TEXTS: None, REPLACED_ENTITIES: None})
-    context = ObjectiveContext(
-        tokenizer.specials, len(tokenizer), offers, data.mask_rate, request.recipe, request.objective_arguments
-    )
-    objectives = build_objectives(request.objectives, context)
+    objectives = request.built_objectives(offers, tokenizer, data.mask_rate)
 
     def source(split: str) -> ObjectiveSource:
         # a text has the same versions whatever stands before it

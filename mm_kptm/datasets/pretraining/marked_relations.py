@@ -19,7 +19,7 @@ from mm_kptm.knowledge.injection.marker_tokens import MARKINGS, marker_tokenizer
 from mm_kptm.knowledge.injection.mention_markers import Annotated
 from mm_kptm.knowledge.objectives.mention_classification import MARKED_PAIRS, MarkedRelation
 from mm_kptm.objectives.mixture import Mixture, Objectives
-from mm_kptm.objectives.spec import TEXTS, ObjectiveContext, Offers, build_objectives
+from mm_kptm.objectives.spec import TEXTS, Offers
 from mm_kptm.preprocessing.inputs import MARK, InputSource
 from mm_kptm.preprocessing.text import TextEncoding, TextExample
 from mm_kptm.systems.text_format import MarkerTokens
@@ -49,10 +49,7 @@ def pretraining(data: MarkedRelations, request: DataRequest) -> PreparedData:
     if len(relations) < 2:
         raise UserError(f"{data.train} names {len(relations)} relations; there must be at least two")
     offers = Offers(data.name, {TEXTS: None, MARKED_PAIRS: lambda: relations})
-    context = ObjectiveContext(
-        tokenizer.specials, len(tokenizer), offers, data.mask_rate, request.recipe, request.objective_arguments
-    )
-    objectives = build_objectives(request.objectives, context)
+    objectives = request.built_objectives(offers, tokenizer, data.mask_rate)
 
     def source(split: str) -> ObjectiveSource:
         return ObjectiveSource(_texts(data.files[split], relations, encoding, marks), Objectives(objectives))

@@ -15,11 +15,7 @@ import torch
 
 from mm_kptm.batch import Inputs
 from mm_kptm.crosslingual.corpora.bitext import (
-    EncodedSentence,
     alternating_documents,
-    monolingual,
-    translations,
-    written,
 )
 from mm_kptm.crosslingual.corpora.language_sampling import drawn
 from mm_kptm.crosslingual.corpora.tokenized_bitext import (
@@ -31,14 +27,13 @@ from mm_kptm.crosslingual.corpora.tokenized_bitext import (
 )
 from mm_kptm.data.packing import Packed
 from mm_kptm.data.token_store import stored, tokenized
-from mm_kptm.data.tokenizers.protocol import Specials, Tokenizer
+from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.errors import UserError
+from mm_kptm.preprocessing.bitext_texts import OneSide, SentencesAlone, SideBySide
 from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.preprocessing.pairs import TargetSource
-from mm_kptm.preprocessing.text import shortened
+from mm_kptm.preprocessing.translation_frames import TranslationFrame
 from mm_kptm.train.protocol import Source, lengths_of
-
-Pair = tuple[EncodedSentence, EncodedSentence]
 
 
 class MultilingualFiles(Protocol):
@@ -137,85 +132,6 @@ def read_bitext(data: MultilingualFiles, tokenizer: Tokenizer, split: str) -> To
 
 
 @dataclass(frozen=True, eq=False)
-class SentencesAlone:
-    """Sentences of bitext as texts, each by itself.
-
-    Args:
-        bitext: the sentences.
-        numbers: of the sentences that are texts, [N].
-        specials: stand around each.
-        room: pieces of a text, without special ones.
-        written: whether a decoder writes them, and each begins with what it begins with.
-    """
-
-    bitext: TokenizedBitext
-    numbers: IntArray
-    specials: Specials
-    room: int
-    written: bool = False
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def length(self, index: int) -> int:
-        """Tokens of a text."""
-        return min(int(self.bitext.sentences.lengths[self.numbers[index]]), self.room) + self._around
-
-    @property
-    def lengths(self) -> IntArray:
-        """Tokens of every text, [N]."""
-        return np.minimum(self.bitext.sentences.lengths[self.numbers], self.room) + self._around
-
-    def batch(self, indices: Sequence[int], generator: torch.Generator) -> Inputs:
-        """The texts of the given indices."""
-        said = [self.bitext.sentence(number, self.room) for number in self.numbers[list(indices)].tolist()]
-        packed = written(said, self.specials) if self.written else monolingual(said, self.specials)
-        return InputSource(packed).batch(range(len(said)), generator)
-
-    @property
-    def _around(self) -> int:
-        return 2 if self.written else self.specials.around(1)
-
-
-@dataclass(frozen=True, eq=False)
-class SideBySide:
-    """Sentences and their translations as texts of two parts.
-
-    Args:
-        bitext: the sentences.
-        pairs: the two sentences of every text, [N, 2].
-        specials: stand around each part.
-        room: pieces of a text, without special ones.
-    """
-
-    bitext: TokenizedBitext
-    pairs: IntArray
-    specials: Specials
-    room: int
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def length(self, index: int) -> int:
-        """Tokens of a text."""
-        return min(int(self.bitext.sentences.lengths[self.pairs[index]].sum()), self.room) + 2 * self.specials.around(1)
-
-    @property
-    def lengths(self) -> IntArray:
-        """Tokens of every text, [N]."""
-        lengths = self.bitext.sentences.lengths[self.pairs].sum(1)
-        return np.minimum(lengths, self.room) + 2 * self.specials.around(1)
-
-    def batch(self, indices: Sequence[int], generator: torch.Generator) -> Inputs:
-        """The texts of the given indices."""
-        said = [
-            _cut((self.bitext.sentence(first), self.bitext.sentence(second)), self.room)
-            for first, second in self.pairs[list(indices)].tolist()
-        ]
-        return InputSource(translations(said, self.specials)).batch(range(len(said)), generator)
-
-
-@dataclass(frozen=True, eq=False)
 class Corpora:
     """The sentences and translations of some settings; ``bitext`` is that of :func:`read_bitext`, by split."""
 
@@ -237,16 +153,23 @@ class Corpora:
 
     def both(self, split: str) -> Source[Inputs]:
         """Every sentence with its translation as a text of its own, the target."""
-        return self._with_targets(split, written=False)
-
-    def to_translate(self, split: str) -> Source[Inputs]:
-        """Every sentence with its translation as what is written."""
-        return self._with_targets(split, written=True)
-
-    def _with_targets(self, split: str, *, written: bool) -> Source[Inputs]:
         pairs = self.pairs(split)
-        texts = self._texts(split, pairs[:, 0]), self._texts(split, pairs[:, 1], written=written)
-        return self._sampled(split, TargetSource(*texts), pairs)
+        return self._sampled(split, TargetSource(*(self._texts(split, side) for side in pairs.T)), pairs)
+
+    def to_translate(self, split: str, frame: TranslationFrame, codes: Sequence[int] = ()) -> Source[Inputs]:
+        """Every sentence with its translation as what is written, framed as a family has them.
+
+        Args:
+            split: its name.
+            frame: special tokens of the family.
+            codes: token of every language, by its number, where the frame has them.
+        """
+        pairs, bitext = self.pairs(split), self.bitext(split)
+        sides = [
+            OneSide(bitext, numbers, frame, codes, written, self.data.max_length)
+            for numbers, written in zip(pairs.T, (False, True), strict=True)
+        ]
+        return self._sampled(split, TargetSource(*sides), pairs)
 
     def documents(self, split: str) -> Source[Inputs]:
         """Runs of aligned lines, every second one translated (Huang et al. 2019, section 3.1), up to the length.
@@ -287,10 +210,9 @@ class Corpora:
     def _misaligned(self) -> bool:
         return self.data.alignment != "true"
 
-    def _texts(self, split: str, numbers: IntArray, *, written: bool = False) -> SentencesAlone:
+    def _texts(self, split: str, numbers: IntArray) -> SentencesAlone:
         specials = self.tokenizer.specials
-        room = self.data.max_length - (2 if written else specials.around(1))
-        return SentencesAlone(self.bitext(split), numbers, specials, room, written)
+        return SentencesAlone(self.bitext(split), numbers, specials, self.data.max_length - specials.around(1))
 
     def _sampled(self, split: str, source: Source[Inputs], sentences: IntArray) -> Source[Inputs]:
         """Training examples drawn so that their languages have the shares that are set.
@@ -304,12 +226,6 @@ class Corpora:
         languages = ["-".join(sorted(self.data.spoken[number] for number in some)) for some in spoken]
         generator = torch.Generator().manual_seed(self.data.seed)
         return Resampled(source, drawn(languages, factor, len(languages), generator).tolist())
-
-
-def _cut(pair: Pair, room: int) -> Pair:
-    first, second = pair
-    one, other = shortened(first.ids, second.ids, room=room)
-    return first._replace(ids=one), second._replace(ids=other)
 
 
 #: Spellings of language codes among the pieces of a vocabulary: those of mBART, M2M-100 and plain ones.

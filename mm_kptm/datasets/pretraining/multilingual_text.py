@@ -25,8 +25,9 @@ from mm_kptm.datasets.settings import TextSettings, check_mask_rate, fingerprint
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.mixture import Mixture
 from mm_kptm.objectives.next_tokens import TARGETS, NextTokens
-from mm_kptm.objectives.spec import LANGUAGE_IDS, TEXTS, ObjectiveContext, Offers, build_objectives, find_objective
+from mm_kptm.objectives.spec import LANGUAGE_IDS, TEXTS, ObjectiveContext, Offers, find_objective
 from mm_kptm.objectives.tokens import MaskedTokens
+from mm_kptm.preprocessing.translation_frames import TranslationFrame
 from mm_kptm.tasks.pretraining import SourcesOfObjectives, heads_of
 from mm_kptm.train.protocol import Source
 
@@ -121,17 +122,9 @@ def pretraining(data: MultilingualText, request: DataRequest) -> PreparedData:
         dict.fromkeys(pairs, "name languages that are aligned, such as de-en, among data.train"),
         {MaskedTokens.name: _masked_tokens},
     )
-    context = ObjectiveContext(
-        tokenizer.specials,
-        len(tokenizer),
-        offers,
-        data.mask_rate,
-        request.recipe,
-        request.objective_arguments,
-        vocabulary=tokenizer.vocabulary,
-    )
-    objectives = build_objectives(request.objectives, context)
+    objectives = request.built_objectives(offers, tokenizer, data.mask_rate)
     writes = "target" in request.recipe.reads
+    frame = TranslationFrame(tokenizer.specials, "none" if codes is None else request.recipe.text.language_codes)
 
     def inputs(split: str, name: str) -> Source[Inputs]:
         needs = find_objective(name).needs
@@ -140,7 +133,7 @@ def pretraining(data: MultilingualText, request: DataRequest) -> PreparedData:
         if MIXED_DOCUMENTS in needs:
             return corpora.documents(split)
         if writes and name == NextTokens.name:
-            return corpora.to_translate(split)
+            return corpora.to_translate(split, frame, codes or ())
         return corpora.both(split) if TARGETS in needs else corpora.alone(split)
 
     def source(split: str) -> SourcesOfObjectives:

@@ -25,7 +25,7 @@ from mm_kptm.knowledge.lexicons.sentiwordnet import (
 )
 from mm_kptm.knowledge.objectives.label_aware_mlm import TAGGED_WORDS
 from mm_kptm.objectives.mixture import Mixture, Objectives
-from mm_kptm.objectives.spec import TEXTS, ObjectiveContext, Offers, build_objectives
+from mm_kptm.objectives.spec import TEXTS, Offers
 from mm_kptm.preprocessing.inputs import MARK, InputSource
 from mm_kptm.tasks.pretraining import ObjectiveSource, heads_of
 
@@ -58,10 +58,7 @@ def pretraining(data: SentimentTexts, request: DataRequest) -> PreparedData:
     lexicon = SentiWordNet.open(data.sentiwordnet)
     rates = {"polar": data.mask_rate_polar, "late": data.late_supervision_rate}
     offers = Offers(data.name, {TEXTS: None, TAGGED_WORDS: lambda: rates})
-    context = ObjectiveContext(
-        tokenizer.specials, len(tokenizer), offers, data.mask_rate, request.recipe, request.objective_arguments
-    )
-    objectives = build_objectives(request.objectives, context)
+    objectives = request.built_objectives(offers, tokenizer, data.mask_rate)
 
     def source(split: str) -> ObjectiveSource:
         texts = list(read_felt(data.files[split], lexicon, tokenizer))

@@ -21,7 +21,7 @@ from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import TextSettings, check_mask_rate, fingerprints
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.mixture import Mixture, Objectives
-from mm_kptm.objectives.spec import LANGUAGE_IDS, TEXTS, ObjectiveContext, Offers, build_objectives
+from mm_kptm.objectives.spec import LANGUAGE_IDS, TEXTS, Offers
 from mm_kptm.objectives.tokens import MaskedTokens
 from mm_kptm.tasks.pretraining import ObjectiveSource, heads_of
 
@@ -145,16 +145,7 @@ def pretraining(data: TokenCorpusData, request: DataRequest) -> PreparedData:
             )
         },
     )
-    context = ObjectiveContext(
-        tokenizer.specials,
-        len(tokenizer),
-        offers,
-        data.mask_rate,
-        request.recipe,
-        request.objective_arguments,
-        vocabulary=tokenizer.vocabulary,
-    )
-    objectives = build_objectives(request.objectives, context)
+    objectives = request.built_objectives(offers, tokenizer, data.mask_rate)
 
     def source() -> ObjectiveSource:
         blocks = BlockSource(data.corpus(), data.spoken, data.language_sampling, data.seed)

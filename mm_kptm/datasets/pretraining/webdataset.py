@@ -28,7 +28,7 @@ from mm_kptm.datasets.tower_texts import TowerTexts
 from mm_kptm.errors import UserError, notice
 from mm_kptm.knowledge.kinds.protocol import BRANCHES
 from mm_kptm.objectives.mixture import Mixture, Objectives
-from mm_kptm.objectives.spec import LANGUAGE_IDS, TEXTS, ObjectiveContext, Offers, build_objectives
+from mm_kptm.objectives.spec import LANGUAGE_IDS, TEXTS, Offers
 from mm_kptm.preprocessing.inputs import IntArray, tokens
 from mm_kptm.preprocessing.text import TextEncoding, TextExample
 from mm_kptm.tasks.pretraining import ObjectiveSource, heads_of
@@ -247,8 +247,7 @@ def pretraining(data: ImageTextFiles, request: DataRequest) -> PreparedData:
     has = dict.fromkeys((TEXTS, *((LANGUAGE_IDS,) if data.languages else ())))
     if "images" in request.recipe.reads:
         has[IMAGES] = None
-    context = ObjectiveContext(tokenizer.specials, len(tokenizer), Offers(data.name, has), recipe=request.recipe)
-    objectives = build_objectives(request.objectives, context)
+    objectives = request.built_objectives(Offers(data.name, has), tokenizer)
 
     def source(split: str) -> ObjectiveSource:
         return ObjectiveSource(pairs(split), Objectives(objectives))

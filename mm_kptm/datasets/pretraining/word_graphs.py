@@ -17,7 +17,7 @@ from mm_kptm.datasets.settings import SplitFiles
 from mm_kptm.knowledge.injection.word_graph import SPECIALS, WordGraph, read_graphs, renumbered, tokens_of_graphs
 from mm_kptm.knowledge.objectives.masked_nodes import WORD_GRAPHS
 from mm_kptm.objectives.mixture import Mixture, Objectives
-from mm_kptm.objectives.spec import ObjectiveContext, Offers, build_objectives
+from mm_kptm.objectives.spec import Offers
 from mm_kptm.tasks.pretraining import ObjectiveSource, heads_of
 
 UNKNOWN = SPECIALS[0]
@@ -81,10 +81,7 @@ def pretraining(data: WordGraphs, request: DataRequest) -> PreparedData:
     relations, _ = renumbered((name for graph in graphs("train") for name in graph.relations), {})
     counts = GraphSource(graphs("train"), entities, relations).counts()
     offers = Offers(data.name, {WORD_GRAPHS: lambda: (counts, len(relations))})
-    context = ObjectiveContext(
-        tokenizer.specials, len(tokenizer), offers, recipe=request.recipe, settings=request.objective_arguments
-    )
-    objectives = build_objectives(request.objectives, context)
+    objectives = request.built_objectives(offers, tokenizer)
 
     def source(split: str) -> ObjectiveSource:
         return ObjectiveSource(GraphSource(graphs(split), entities, relations), Objectives(objectives))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +21,7 @@ from mm_kptm.errors import UserError, nearest
 from mm_kptm.io.text_lines import is_blank, numbered_lines
 from mm_kptm.models.decoding import Decoding, Request
 from mm_kptm.preprocessing.inputs import InputSource
+from mm_kptm.preprocessing.translation_frames import TranslationFrame
 from mm_kptm.systems.system import System
 from mm_kptm.tasks.example import Example
 from mm_kptm.tasks.text.translation import TranslatedSource, Translation
@@ -42,6 +43,7 @@ class MosesPairs(TextSettings):
     bleu_tokenizer: str = "13a"  #: of sacrebleu: 13a, intl, zh, char or none
     decoding: Decoding = field(default_factory=Decoding)  #: how translations are searched for
     prefix: str = ""  #: what every translation begins with
+    source_prefix: str = ""  #: what stands before every sentence to translate, such as `translate German to English:`
     never: tuple[str, ...] = ()  #: words that no translation has
     target_vocabulary: Path | None = None
     """A file of the pieces that translations are made of, one a line, as XNLG has for Chinese; null: all pieces."""
@@ -140,19 +142,19 @@ class _Form:
     codes: str  #: where the tokens of languages stand: none, last or first
 
     @property
+    def frame(self) -> TranslationFrame:
+        """What stands around the two sides."""
+        return TranslationFrame(self.tokenizer.specials, self.codes)
+
+    @property
     def start(self) -> int:
         """The first token of what is written."""
-        if self.codes == "last":
-            return self._code(self.data.target)
-        specials = self.tokenizer.specials
-        if not specials.opens:  # T5's decoder begins with the padding token
-            return specials.pad
-        return specials.stop if self.codes == "first" else specials.start
+        return self.frame.begun(self._code(self.data.target))[0]
 
     @property
     def first(self) -> int | None:
         """The second one, where it is forced."""
-        return self._code(self.data.target) if self.codes == "first" else None
+        return next(iter(self.frame.begun(self._code(self.data.target))[1:]), None)
 
     def source(
         self, texts: Sequence[str], translations: Sequence[str] | None, about: list[Example]
@@ -167,18 +169,15 @@ class _Form:
         )
 
     def _source(self, text: str) -> list[int]:
-        specials, room = self.tokenizer.specials, self.data.max_length - 2
-        ids = list(self.tokenizer.encode(text, self.data.source).ids[:room])
-        if self.codes == "none":
-            return [*([specials.start] if specials.opens else ()), *ids, specials.stop]
         code = self._code(self.data.source)
-        return [*ids, specials.stop, code] if self.codes == "last" else [code, *ids, specials.stop]
+        room = self.data.max_length - len(self.frame.source((), code))
+        asked = f"{self.data.source_prefix.strip()} {text}" if self.data.source_prefix else text
+        return self.frame.source(self.tokenizer.encode(asked, self.data.source).ids[:room], code)
 
     def _target(self, text: str) -> list[int]:
-        begun = [self.start] if self.first is None else [self.start, self.first]
-        ended = [self.tokenizer.specials.stop, *(begun if self.codes == "last" else ())]  # mBART predicts the code, too
-        room = self.data.max_length - len(begun) - len(ended)
-        return [*begun, *self.tokenizer.encode(text, self.data.target).ids[:room], *ended]
+        code = self._code(self.data.target)
+        room = self.data.max_length - len(self.frame.target((), code))
+        return self.frame.target(self.tokenizer.encode(text, self.data.target).ids[:room], code)
 
     def _packed(self, ids: Sequence[list[int]], language: str) -> InputSource:
         columns = {"ids": ids, "positions": [range(len(one)) for one in ids]}
@@ -186,17 +185,24 @@ class _Form:
         return InputSource(Packed.of(**columns, languages=[[number] * len(one) for one in ids]))
 
     def _code(self, language: str) -> int:
-        """The token of a language: ``de_DE`` of ``de``, or the language itself where it is a token.
+        """The token of a language: ``de_DE`` of ``de``, or the language itself where it is a token; 0 if none is read.
 
         Raises:
             UserError: the tokenizer has none.
         """
-        known = [piece for piece in self.tokenizer.vocabulary if _CODE.match(piece)]
+        if self.codes == "none":
+            return 0
+        known = self._known
         found = [piece for piece in known if piece.strip("_").split("_")[0] == language or piece == language]
         if not found:
-            near = nearest(language, known, otherwise=f"it has {', '.join(known[:6]) or 'none'}")
+            near = nearest(language, known, otherwise=f"it has {', '.join([*known][:6]) or 'none'}")
             raise UserError(f"the tokenizer has no token for the language {language!r}, such as {language}_XX{near}")
-        return self.tokenizer.vocabulary.index(found[0])
+        return known[found[0]]
+
+    @cached_property
+    def _known(self) -> dict[str, int]:
+        """The tokens of languages, and their ids."""
+        return {piece: number for number, piece in enumerate(self.tokenizer.vocabulary) if _CODE.match(piece)}
 
 
 def _listed(path: Path, tokenizer: Tokenizer) -> list[int]:

@@ -24,7 +24,7 @@ from mm_kptm.datasets.tower_texts import TowerTexts
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.kinds.protocol import BRANCHES
 from mm_kptm.objectives.mixture import Mixture, Objective, Objectives
-from mm_kptm.objectives.spec import LANGUAGE_IDS, TEXTS, ObjectiveContext, Offers, build_objectives
+from mm_kptm.objectives.spec import LANGUAGE_IDS, TEXTS, Offers
 from mm_kptm.preprocessing.inputs import IntArray
 from mm_kptm.preprocessing.text import TextEncoding, TextExample
 from mm_kptm.systems.system import System
@@ -138,14 +138,7 @@ def pretraining(data: CaptionedImages, request: DataRequest) -> PreparedData:
     if "images" in request.recipe.reads:
         has |= {IMAGES: None, PICTURES: None}
     contrast = {ImageTextContrastive.name: lambda context: _contrast(data, context.arguments)}
-    context = ObjectiveContext(
-        tokenizer.specials,
-        len(tokenizer),
-        Offers(data.name, has, variants=contrast),
-        recipe=request.recipe,
-        settings=request.objective_arguments,
-    )
-    objectives = build_objectives(request.objectives, context)
+    objectives = request.built_objectives(Offers(data.name, has, variants=contrast), tokenizer)
     views = "text" not in request.recipe.reads
     prepared = _prepared(data, request, raw=views)
 

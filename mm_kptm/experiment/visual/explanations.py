@@ -25,9 +25,10 @@ from mm_kptm.nn.visibility import Branches
 from mm_kptm.preprocessing.images import find_picture
 from mm_kptm.report.explanation import Explained, Part, write_explanations
 from mm_kptm.report.gallery import picture
-from mm_kptm.tasks.example import Row
+from mm_kptm.tasks.example import ExampleBatch, Row
+from mm_kptm.tasks.scores import ChoosesOne
 from mm_kptm.tasks.vision.attribution import METHODS, Attribution, attribute
-from mm_kptm.tasks.vision.vqa import VQA, Questions, QuestionSource
+from mm_kptm.tasks.vision.grounding import Expressions
 
 PAGE, SCORES = "explain.html", "explain.json"
 BLANK = (240, 320)  #: height and width of the canvas where there is no picture
@@ -50,8 +51,8 @@ def explain(
     """Explain the first answers of a split on one self-contained page, and score the explanations.
 
     Args:
-        run: folder of a run that answers questions about images.
-        split: which questions.
+        run: folder of a run that chooses an answer, a label, a choice or a region for a text about an image.
+        split: which examples.
         count: how many.
         images: folder of the pictures, where the data hold features alone.
         out: the page; ``explain.html`` in the run when None.
@@ -60,14 +61,17 @@ def explain(
         The page, and how often what decides is pointed at: of regions and of facts, where the data tell what decides.
 
     Raises:
-        UserError: the run answers no questions about images, or there is no such split.
+        UserError: the run does something else, or there is no such split.
     """
     if count < 1:
         raise UserError(f"{count} answers were to be explained; explain one at least")
     settings, built = opened(run)
     task, source = built.task, built.source(split)
-    if not isinstance(task, VQA) or not isinstance(source, QuestionSource):
-        raise UserError(f"{run} was trained on {settings.trained}, but answers to questions about images are explained")
+    if not isinstance(task, ChoosesOne):
+        raise UserError(
+            f"{run} was trained on {settings.trained}, but what is explained is one answer, label, choice or region "
+            "for a text about one image"
+        )
     vocabulary = tokenizer_of_data(settings, built.prepared).vocabulary
     examples, known = [], []
     for index in range(min(count, len(source))):
@@ -87,7 +91,7 @@ def explain(
         if score is not None
     )
     target = run / PAGE if out is None else out
-    about = [f"{len(examples)} of {len(source)} questions", f"split {split}", settings.encoder.recipe]
+    about = [f"{len(examples)} of {len(source)} examples", f"split {split}", settings.encoder.recipe]
     write_explanations(
         target, f"{settings.name}: what answers rest on", about, examples, [_line(one) for one in scores]
     )
@@ -95,7 +99,7 @@ def explain(
 
 
 def _illustration(
-    built: Built, settings: Experiment, batch: Questions, split: str, index: int, images: Path | None
+    built: Built, settings: Experiment, batch: ExampleBatch, split: str, index: int, images: Path | None
 ) -> Illustration:
     """The picture of an example: that of its data, of a folder, or a blank canvas."""
     if built.prepared.illustrate is not None:
@@ -108,12 +112,12 @@ def _illustration(
 
 
 def _explained(
-    found: Attribution, batch: Questions, row: Row, shown: Illustration, vocabulary: Sequence[str]
+    found: Attribution, batch: ExampleBatch, row: Row, shown: Illustration, vocabulary: Sequence[str]
 ) -> Explained:
     (about,) = batch.about
     text, regions = found.inputs.text, found.inputs.regions
     if text is None:
-        raise TypeError("a question has text")
+        raise TypeError("what is explained has text")
     pieces = [vocabulary[number] for number in text.ids.tolist()]
     tree = _tree(found.inputs, len(pieces))
     trunk = [at for at, (_, branch) in enumerate(tree) if not branch]
@@ -127,6 +131,8 @@ def _explained(
     of_facts = _shares(found.tokens, [places for *_, places in facts])
     pixels = np.full((*BLANK, 3), 255, np.uint8) if shown.pixels is None else shown.pixels
     height, width = pixels.shape[:2]
+    meant = batch.right.tolist() if isinstance(batch, Expressions) else [None] * len(labels)
+    answer, target = (_pointed(value, labels, batch) for value in (str(row["answer"]), about.target))
     needed = None if shown.facts is None else {(one.subject, one.relation) for one in shown.facts if one.used}
     return Explained(
         id=about.id,
@@ -134,15 +140,15 @@ def _explained(
         width=width,
         height=height,
         question=shown.question or running_text([pieces[at] for at in trunk if not _special(pieces[at])]),
-        answer=shown.wording(str(row["answer"])),
-        target=shown.wording(about.target),
+        answer=shown.wording(answer),
+        target=shown.wording(target),
         correct=float(row["correct"]) if "correct" in row else None,
         labels=tuple(label for label in (about.type, about.language) if label),
         regions=tuple(
             Part(
                 label,
                 shares,
-                None if shown.region is None else number == shown.region,
+                meant[number] if shown.region is None else number == shown.region,
                 (box[0], box[1], box[2], box[3]),
             )
             for number, (label, shares, box) in enumerate(zip(labels, of_regions, boxes, strict=True))
@@ -153,6 +159,11 @@ def _explained(
             for (carrier, fact, _), shares in zip(facts, of_facts, strict=True)
         ),
     )
+
+
+def _pointed(value: str, labels: Sequence[str], batch: ExampleBatch) -> str:
+    """The label of the region that a prediction of referring expressions says by its place."""
+    return labels[int(value)] if isinstance(batch, Expressions) and value.isdecimal() else value
 
 
 def _rows(found: Mapping[str, Tensor]) -> int:

@@ -15,7 +15,7 @@ from mm_kptm.batch import Inputs
 from mm_kptm.data.tokenizers.joining import running_text
 from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.errors import UserError, notice
-from mm_kptm.models.decoding import Decoding, Request, generate
+from mm_kptm.models.decoding import Decoding, Request, check_prefixes, generate
 from mm_kptm.models.vocabulary_mask import restricted
 from mm_kptm.nn.embeddings import most_tokens
 from mm_kptm.objectives.next_tokens import SmoothedNextTokens
@@ -94,7 +94,7 @@ class Translation(Task[TranslationBatch]):
         allowed: tokens that may be written; all unless given.
 
     Raises:
-        UserError: an unknown tokenizer of BLEU.
+        UserError: an unknown tokenizer of BLEU, or a prefix as long as a translation may be.
     """
 
     name = "translation"
@@ -123,6 +123,7 @@ class Translation(Task[TranslationBatch]):
         self.prefix = () if not prefix else (asked.start, *([] if asked.first is None else [asked.first]), *prefix)
         self.allowed = allowed
         self.decoding = _fitting(Decoding() if decoding is None else decoding, system)
+        check_prefixes([self.prefix], self.decoding)
         self.training_loss = SmoothedNextTokens(smoothing=smoothing)
         self.likelihood = SmoothedNextTokens(smoothing=0.0)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,12 @@ from mm_kptm.nn.assembly import Assembled
 from mm_kptm.nn.embeddings import TextEmbedding
 from mm_kptm.nn.ragged import AttentionRecord, recorded_attention
 from mm_kptm.nn.steps import CrossStep, Pair, SelfStep
-from mm_kptm.tasks.vision.vqa import VQA, Questions
+from mm_kptm.systems.system import System
+from mm_kptm.tasks.example import ExampleBatch
+from mm_kptm.tasks.protocol import Task
+from mm_kptm.tasks.scores import ChoosesOne
+
+E = TypeVar("E", bound=ExampleBatch)
 
 ATTENTION, GRADIENT_ATTENTION, GRADIENT_INPUT = "attention", "gradient x attention", "gradient x input"
 METHODS = (ATTENTION, GRADIENT_ATTENTION, GRADIENT_INPUT)
@@ -28,14 +33,14 @@ METHODS = (ATTENTION, GRADIENT_ATTENTION, GRADIENT_INPUT)
 class Attribution:
     """How much each row has to do with the predicted answer, by method; none is negative."""
 
-    answer: int  #: index of the predicted answer
+    answer: int  #: index of the answer among its alternatives
     tokens: Mapping[str, Tensor]  #: [T]
     regions: Mapping[str, Tensor]  #: [R]
     inputs: Inputs  #: as the encoder read them
 
 
-def attribute(task: VQA, batch: Questions) -> Attribution:
-    r"""Attribute the predicted answer of one question.
+def attribute(task: Task[E], batch: E) -> Attribution:
+    r"""Attribute the answer of one example, chosen among answers, labels, choices or regions.
 
     - ``attention``: the weights of the text on every row, averaged over heads and words and summed over layers.
     - ``gradient x attention``: :math:`\sum [A \cdot \partial y / \partial A]_+` over all layers, heads and words, where
@@ -44,23 +49,27 @@ def attribute(task: VQA, batch: Questions) -> Attribution:
       (Shrikumar et al. 2017).
 
     Raises:
-        UserError: the batch holds more than one question, or the encoder has no word embeddings.
+        UserError: the task chooses no one answer for a text, the batch holds more than one example, or the encoder has
+            no word embeddings.
     """
+    if not isinstance(task, ChoosesOne):
+        raise UserError(f"{task.name} chooses no one answer for a text about an image, to be attributed to its parts")
     if len(batch) != 1:
-        raise UserError(f"answers are attributed one by one, but the batch holds {len(batch)} questions")
-    system = task.system
+        raise UserError(f"answers are attributed one by one, but the batch holds {len(batch)} examples")
+    system: System = task.system
     words = next((part for part in system.encoder.modules() if isinstance(part, TextEmbedding)), None)
     if words is None:
         raise UserError(f"{system.recipe} has no word embeddings, to which an answer could be attributed")
     training = task.training
     task.eval()
     try:
+        offered = task.alternatives(batch)
         with torch.enable_grad(), recorded_attention() as records, _Streams(system.encoder, records) as streams:
-            inputs, leaves = _with_leaves(system.read_raw(batch.inputs), words)
-            scores = task(inputs)
-            answer = int(scores[0].argmax())
+            inputs, leaves = _with_leaves(system.read_raw(offered.inputs), words)
+            scores = offered.scores(inputs)
+            answer = int(scores.argmax())
             wanted = [*leaves.values(), *(record.weights for record in records)]
-            found = torch.autograd.grad(scores[0, answer], wanted, allow_unused=True)
+            found = torch.autograd.grad(scores[answer], wanted, allow_unused=True)
     finally:
         task.train(training)
     gradients = [torch.zeros_like(leaf) if one is None else one for leaf, one in zip(wanted, found, strict=True)]

@@ -21,7 +21,7 @@ from mm_kptm.tasks.example import Example, ExampleBatch, Row, prediction
 from mm_kptm.tasks.heads import ChosenHead
 from mm_kptm.tasks.protocol import Task
 from mm_kptm.tasks.published_losses import published_loss
-from mm_kptm.tasks.scores import finite_scores
+from mm_kptm.tasks.scores import Alternatives, finite_scores
 from mm_kptm.vision.objectives.vilbert import region_losses
 
 CORNERS = ("x1", "y1", "x2", "y2")  #: of a box in predictions
@@ -133,6 +133,10 @@ class Grounding(Task[Expressions]):
     def scores(self, batch: Expressions) -> Tensor:
         """The score of every region, [R]; ``UserError`` where one is not finite."""
         return finite_scores(self(batch.inputs), "regions")
+
+    def alternatives(self, batch: Expressions) -> Alternatives:
+        """The regions that an expression may mean."""
+        return Alternatives(batch.inputs, self)
 
     @torch.no_grad()
     def measure(self, batch: Expressions) -> dict[str, Tensor]:

@@ -13,14 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mm_kptm.batch import POOLED_ONLY, Encoded, Inputs, SequenceLayout, pad
-from mm_kptm.preprocessing.inputs import InputSource, IntArray
+from mm_kptm.batch import POOLED_ONLY, Encoded, Inputs, SequenceLayout, Tokens, pad
+from mm_kptm.preprocessing.inputs import InputSource, IntArray, select_texts
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.system import System
 from mm_kptm.tasks.example import Example, ExampleBatch, Row, prediction
 from mm_kptm.tasks.heads import ChosenHead, Heads, pooled_dim, requested_heads
 from mm_kptm.tasks.protocol import Task
-from mm_kptm.tasks.scores import finite_scores
+from mm_kptm.tasks.scores import Alternatives, finite_scores
 from mm_kptm.tasks.vision.segments import grow_segments
 
 UNKNOWN = -1  #: place of the right choice where the data do not say it
@@ -113,6 +113,16 @@ class MultipleChoice(Task[ChoiceBatch]):
     def scores(self, batch: ChoiceBatch) -> Tensor:
         """Score of every choice, minus infinity behind the last one, [B, M]; ``UserError`` where one is not finite."""
         return self._padded(finite_scores(self(batch.inputs), "choices"), batch)
+
+    @torch.no_grad()
+    def alternatives(self, batch: ChoiceBatch) -> Alternatives:
+        """The choice with the highest score, read with its question: the other choices are texts of their own."""
+        best = self.scores(batch).argmax(1)
+        inputs = batch.inputs
+        image_of = torch.arange(len(inputs), device=best.device) if inputs.image_of is None else inputs.image_of
+        text = select_texts(inputs.required("text", Tokens), best)
+        one = Inputs(inputs.streams, image_of=image_of[best], text=text)
+        return Alternatives(one, lambda chosen: self(chosen)[0, -1:])
 
     @torch.no_grad()
     def measure(self, batch: ChoiceBatch) -> dict[str, Tensor]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.tasks.heads import Heads, requested_heads
-from mm_kptm.tasks.labelling import OneLabel
+from mm_kptm.tasks.labelling import Labelled, OneLabel
+from mm_kptm.tasks.scores import Alternatives
 
 
 class VisualEntailment(OneLabel):
@@ -22,3 +23,7 @@ class VisualEntailment(OneLabel):
         """The heads to ask of :func:`mm_kptm.build` or :func:`mm_kptm.load` for this task."""
         chosen = requested_heads(recipe, cls.HEADS)
         return {"vqa": {"num_answers": num_classes}} if "vqa" in chosen else chosen
+
+    def alternatives(self, batch: Labelled) -> Alternatives:
+        """The labels of a sentence."""
+        return Alternatives(batch.inputs, lambda inputs: self(inputs)[0])

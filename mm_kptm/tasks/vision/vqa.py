@@ -25,7 +25,7 @@ from mm_kptm.tasks.heads import ChosenHead, Heads, requested_heads
 from mm_kptm.tasks.metrics.vqa import vqa_accuracy
 from mm_kptm.tasks.protocol import Task
 from mm_kptm.tasks.published_losses import published_loss
-from mm_kptm.tasks.scores import finite_scores
+from mm_kptm.tasks.scores import Alternatives, finite_scores
 from mm_kptm.vision.modules.single_stream.mask_readout import answer_mask_rows
 from mm_kptm.vision.objectives.soft_targets import answer_kl
 
@@ -181,6 +181,10 @@ class VQA(Task[Questions]):
     def logits(self, batch: Questions) -> Tensor:
         """The score of every answer, [B, A]; ``UserError`` where one is not finite."""
         return finite_scores(self(batch.inputs), "answers")
+
+    def alternatives(self, batch: Questions) -> Alternatives:
+        """The answers to a question."""
+        return Alternatives(batch.inputs, lambda inputs: self(inputs)[0])
 
     @torch.no_grad()
     def measure(self, batch: Questions) -> dict[str, Tensor]:

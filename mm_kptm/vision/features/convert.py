@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,7 +26,10 @@ class Conversion:
 
 
 class PictureSizes:
-    """Image sizes from a folder of images, by image id: the relative path, or the file name without suffix.
+    """Image sizes from a folder of images, by image id.
+
+    An id is the relative path, the file name with or without suffix, or the number at its end where one picture alone
+    has it (``42`` for ``COCO_val2014_000000000042.jpg``).
 
     Raises:
         UserError: the folder holds no image.
@@ -34,9 +38,15 @@ class PictureSizes:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.paths: dict[str, str] = {}
+        numbered: dict[str, list[str]] = {}
         for name in pictures_in(folder):
             for key in (name, Path(name).name, Path(name).stem):
                 self.paths.setdefault(key, name)
+            if number := re.search(r"\d+$", Path(name).stem):
+                numbered.setdefault(str(int(number[0])), []).append(name)
+        for key, names in numbered.items():
+            if len(names) == 1:
+                self.paths.setdefault(key, names[0])
 
     def path(self, image: str) -> Path | None:
         """Path of an image by id, or None."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mm_kptm.data.images.folders import SUFFIXES
+from mm_kptm.errors import UserError
 from mm_kptm.vision.features.detections import Array, Detections
 
 
@@ -33,7 +35,10 @@ class Difference:
 def aligned(
     first: Iterator[Detections], second: Iterator[Detections]
 ) -> Iterator[tuple[Detections | None, Detections | None]]:
-    """Align the images of two streams by id; in constant memory if both have the same order."""
+    """Align the images of two streams by id, with or without the ending of a picture file.
+
+    Memory is constant if both have the same order.
+    """
     waiting: tuple[dict[str, Detections], dict[str, Detections]] = ({}, {})
     streams = [first, second]
     live = [True, True]
@@ -42,14 +47,20 @@ def aligned(
             image = next(streams[side], None) if live[side] else None
             if image is None:
                 live[side] = False
-            elif (partner := waiting[1 - side].pop(image.image, None)) is not None:
+            elif (partner := waiting[1 - side].pop(_bare(image.image), None)) is not None:
                 yield (image, partner) if side == 0 else (partner, image)
             else:
-                waiting[side][image.image] = image
+                waiting[side][_bare(image.image)] = image
     for image in waiting[0].values():
         yield image, None
     for image in waiting[1].values():
         yield None, image
+
+
+def _bare(image: str) -> str:
+    """An id without the ending of a picture file, which extractions keep and published files do not."""
+    stem, dot, ending = image.rpartition(".")
+    return stem if stem and f"{dot}{ending}".lower() in SUFFIXES else image
 
 
 def overlap(first: Array, second: Array) -> Array:
@@ -106,7 +117,8 @@ def diff(first: Iterator[Detections], second: Iterator[Detections], *, threshold
         threshold: smallest IoU of a matched pair.
 
     Raises:
-        UserError: boxes are pixels on one side and fractions on the other, and the size is unknown.
+        UserError: boxes are pixels on one side and fractions on the other, and the size is unknown; features or boxes
+            are not finite; or no image is in both.
     """
     difference = Difference()
     total_iou, cosine_sum, worst, classes = 0.0, 0.0, 1.0, [0, 0]
@@ -119,6 +131,12 @@ def diff(first: Iterator[Detections], second: Iterator[Detections], *, threshold
             difference.only_first.append(one.image)
             continue
         difference.images += 1
+        for image in (one, two):
+            if not (np.isfinite(image.features).all() and np.isfinite(image.boxes).all()):
+                raise UserError(
+                    f"image {image.image!r} has features or boxes that are not finite numbers, so nothing can be "
+                    "compared; `mm-kptm features doctor` counts such images"
+                )
         if one.size and two.size and one.size != two.size:
             difference.sizes.append(one.image)
         difference.regions = (difference.regions[0] + len(one), difference.regions[1] + len(two))
@@ -139,6 +157,11 @@ def diff(first: Iterator[Detections], second: Iterator[Detections], *, threshold
         if kinds[0] is not None and kinds[1] is not None and kinds[0].dtype.kind == kinds[1].dtype.kind:
             classes[0] += int((kinds[0][left] == kinds[1][right]).sum())
             classes[1] += len(left)
+    if not difference.images and difference.only_first and difference.only_second:
+        raise UserError(
+            f"no image is in both: the first has {difference.only_first[0]!r}, the second "
+            f"{difference.only_second[0]!r}; images are compared by their ids"
+        )
     if difference.matched:
         difference.iou = total_iou / difference.matched
         if comparable:

@@ -82,7 +82,7 @@ class Doctor:
     ) -> None:
         self.contract, self.sizes = contract, sizes
         self.dim = dim or (contract.dim if contract else None)
-        self.images = self.regions = 0
+        self.images = self.regions = self.pictured = 0  # the last: images that have a picture
         self._names: set[str] = set()
         self._tallies: dict[str, _Tally] = {}
         self._dims: dict[int, _Tally] = {}
@@ -93,7 +93,11 @@ class Doctor:
         self._reference = _Reference()
 
     def examine(self, images: Iterator[Detections]) -> list[Fault]:
-        """Diagnose a stream of images; a read error is a fault too."""
+        """Diagnose a stream of images; a read error is a fault too.
+
+        Raises:
+            UserError: there are image files, but none is of an image.
+        """
         try:
             for image in images:
                 self.look(image)
@@ -102,6 +106,11 @@ class Doctor:
                 *(self.faults() if self.images else []),
                 Fault("unreadable", f"the file cannot be read on after {self.images} images: {error}"),
             ]
+        if self.sizes is not None and self.regions and not self.pictured:
+            raise UserError(
+                f"{self.sizes.folder} has a picture of none of these {self.images} images, so they were not looked at; "
+                "a picture goes by its path, its name, or the number at its end"
+            )
         return self.faults()
 
     def look(self, image: Detections) -> None:
@@ -163,6 +172,7 @@ class Doctor:
         path = self.sizes.path(image.image) if self.sizes else None
         if self.sizes is None or path is None:
             return image.size, False
+        self.pictured += 1
         true = self.sizes.size(image.image)
         if image.size is not None and image.size != true:
             self._count("size-swapped" if image.size == true[::-1] else "size-wrong", image)

@@ -9,6 +9,7 @@ from mm_kptm.data.tokenizers.opening import open_tokenizer, tokenizer_files
 from mm_kptm.data.tokenizers.sentencepiece import ErnieM, SentencePiece
 from mm_kptm.data.tokenizers.sentencepiece_model import BYTE, CONTROL, NORMAL, UNKNOWN, SentencePieceModel
 from mm_kptm.errors import UserError
+from mm_kptm.objectives.span_corruption import sentinels_of
 
 Piece = tuple[str, float, int]
 CORE: list[Piece] = [("<unk>", 0.0, UNKNOWN), ("<s>", 0.0, CONTROL), ("</s>", 0.0, CONTROL)]
@@ -131,3 +132,18 @@ def test_what_a_vocabulary_lacks_is_named(tmp_path: Path) -> None:
     (tmp_path / "dict.txt").write_text("ab\n")
     with pytest.raises(UserError, match=r"dict.txt, line 1 is 'ab'; a piece and its count belong there"):
         SentencePiece.fairseq(path, tmp_path / "dict.txt")
+
+
+def test_a_model_of_t5_is_followed_by_its_sentinels(tmp_path: Path) -> None:
+    core: list[Piece] = [("<pad>", 0.0, CONTROL), ("</s>", 0.0, CONTROL), ("<unk>", 0.0, UNKNOWN)]
+    (tmp_path / "spiece.model").write_bytes(model([*core, *WORDS]))
+    tokenizer = open_tokenizer(tmp_path / "spiece.model")
+    assert len(tokenizer) == 3 + len(WORDS) + 100
+    assert (tokenizer.vocabulary[-1], tokenizer.vocabulary[-100]) == ("<extra_id_0>", "<extra_id_99>")
+    assert not tokenizer.specials.opens and tokenizer.specials.stop == 1
+    assert max(tokenizer.encode("ab <extra_id_0>").ids) < 3 + len(WORDS), "in a text they are text"
+    listed: list[Piece] = [*core, *WORDS, ("▁<extra_id_1>", -9.0, NORMAL), ("▁<extra_id_0>", -9.0, NORMAL)]
+    (tmp_path / "spiece.model").write_bytes(model(listed))
+    tokenizer = open_tokenizer(tmp_path / "spiece.model")
+    assert len(tokenizer) == len(listed), "mT5's are in the model"
+    assert sentinels_of(tokenizer.vocabulary, len(tokenizer), tokenizer.specials) == [len(listed) - 1, len(listed) - 2]

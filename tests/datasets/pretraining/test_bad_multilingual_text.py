@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+import mm_kptm
 from mm_kptm.cli import main
 from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
 from mm_kptm.datasets.pretraining.multilingual_text import MultilingualText
@@ -119,3 +120,26 @@ def test_the_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
         UserError, match=r"^the vocabulary of the data has 13 pieces, but xlm-15 has vectors of 9; leave encoder\.sizes"
     ):
         build(Experiment("own", encoder, data, objectives={"masked-tokens": 1.0}))
+
+
+def test_weights_of_the_same_size_with_other_pieces_are_refused(tmp_path: Path) -> None:
+    folder = written(tmp_path, GERMAN.encode())
+    own = f"{GERMAN} {ENGLISH}".split()
+    system = mm_kptm.build("xlm-15", **SIZES, vocab_size=len(BERT_SPECIALS) + len(own), num_languages=2)
+    data = MultilingualText(
+        name="multilingual-text", vocabulary=folder / "vocab.txt", train={"de-en": folder / "ted"}, max_length=16
+    )
+    weights = folder / "model"
+    experiment = Experiment("own", EncoderSettings("xlm-15", weights=weights), data, objectives={"masked-tokens": 1.0})
+    mm_kptm.save(system, weights)
+    (weights / "vocab.txt").write_text("\n".join([*BERT_SPECIALS, *own]) + "\n")
+    build(experiment)
+    (weights / "vocab.txt").write_text("\n".join([*BERT_SPECIALS, *(f"##{word.upper()}</w>" for word in own)]) + "\n")
+    build(experiment)  # the same words in another library's spelling
+    (weights / "vocab.txt").write_text("\n".join([*BERT_SPECIALS, *reversed(own)]) + "\n")
+    with pytest.raises(
+        UserError,
+        match=r"^the vocabulary of the data is not that of .*model: 8 of 13 pieces have other numbers, such as 'four',"
+        r" in the place of which it has 'eins'; name the tokenizer that the weights were trained with$",
+    ):
+        build(experiment)

@@ -94,3 +94,26 @@ def test_documents_begin_with_a_word(data: MultilingualText) -> None:
 def test_a_text_that_ends_with_its_first_token_has_one(data: MultilingualText) -> None:
     with pytest.raises(UserError, match=r"^denoising ends a text with the code of its language or with its first tok"):
         built(data, "denoising")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "source", "target"),
+    [
+        ("mbart-large-cc25", ["eins", "zwei", "</s>", "de_DE"], ["en_XX", "one", "two", "</s>", "en_XX"]),
+        ("mbart-large-50", ["de_DE", "eins", "zwei", "</s>"], ["</s>", "en_XX", "one", "two", "</s>"]),
+        ("mass", ["<s>", "eins", "zwei", "</s>"], ["<s>", "one", "two", "</s>"]),
+    ],
+)
+def test_codes_of_languages_stand_where_their_family_has_them(
+    data: MultilingualText, recipe: str, source: list[str], target: list[str]
+) -> None:
+    pieces = ["<pad>", "<unk>", "<s>", "</s>", "<mask>", "de_DE", "en_XX", *WORDS[3:]]
+    engine = Tokenizer(models.WordLevel({word: number for number, word in enumerate(pieces)}, unk_token="<unk>"))
+    engine.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    engine.save(str(data.vocabulary))
+    found = built(data, "next-tokens", recipe).training
+    inputs = found.batch([0], seeded(0)).by_name["next-tokens"].inputs
+    assert [pieces[token] for token in inputs.text.ids.tolist()] == source
+    assert [pieces[token] for token in inputs.target.ids.tolist()] == target
+    assert found.length(0) == len(source) + len(target) == found.lengths[0]
+    assert (set(inputs.text.languages.tolist()), set(inputs.target.languages.tolist())) == ({0}, {1})

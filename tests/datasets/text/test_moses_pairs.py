@@ -1,6 +1,7 @@
 """Translation is learnt from two aligned files by an experiment file, and scored by sacrebleu with its signature."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -156,6 +157,12 @@ def test_a_text_to_text_system_begins_with_the_padding_token(home):
     batch = prepared.sources["train"]().batch([0], seeded(0, 0))
     assert [words[token] for token in batch.inputs.text.ids.tolist()] == ["eins", "zwei", "</s>"]
     assert [words[token] for token in batch.inputs.target.ids.tolist()] == ["<pad>", "two", "one", "</s>"]
+    asked = translation(replace(data, source_prefix="rot haus "), DataRequest(find("mt5-small")))
+    text = asked.sources["train"]().batch([0], seeded(0, 0)).inputs.text
+    assert [words[token] for token in text.ids.tolist()] == ["rot", "haus", "eins", "zwei", "</s>"]
+    (home / "new.de").write_text("zwei\n")
+    text = asked.read_file(home / "new.de").batch([0], seeded(0, 0)).inputs.text
+    assert [words[token] for token in text.ids.tolist()] == ["rot", "haus", "zwei", "</s>"]
     assert set(task.predict(batch)[0]["answer"].split()) <= set(words)
 
 

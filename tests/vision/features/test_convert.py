@@ -72,6 +72,17 @@ def _pictures(folder, numbers):
     return folder
 
 
+def test_a_picture_goes_by_the_number_at_its_end_where_it_alone_has_it(tmp_path):
+    """As the ids of bottom-up's files do."""
+    for name in ("COCO_val2014_000000000042.png", "one/7.png", "two/COCO_7.png", "dev-0-img1.png", "dev-1-img1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (60, 40)).save(tmp_path / name)
+    sizes = PictureSizes(tmp_path)
+    assert sizes.size("42") == (60, 40)
+    assert sizes.path("7") == tmp_path / "one" / "7.png"  # its name
+    assert sizes.path("1") is None  # of two pictures
+
+
 def test_what_is_dropped_is_told(tmp_path):
     source = written("native", tmp_path / "s", [image(1)])
     done = convert(source, format_of(source), tmp_path / "t", format_named("bottom-up-tsv"))

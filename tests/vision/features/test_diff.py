@@ -80,3 +80,17 @@ def test_cosines_of_zeros():
     np.testing.assert_allclose(
         cosines(np.array([[0, 0], [0, 0], [1, 0]]), np.array([[0, 0], [1, 0], [2, 0]])), [1, 0, 1]
     )
+
+
+def test_pictures_and_published_files_name_an_image_alike_but_for_the_ending():
+    extracted = replace(ONE, image="val/COCO_42.JPG")
+    found = diff(iter([extracted]), iter([replace(ONE, image="val/COCO_42")]))
+    assert (found.images, found.matched) == (1, 2)
+
+
+def test_what_cannot_be_compared_is_said():
+    dark = replace(ONE, features=ONE.features * np.nan)
+    with pytest.raises(UserError, match="image 'a' has features or boxes that are not finite numbers"):
+        diff(iter([ONE]), iter([dark]))
+    with pytest.raises(UserError, match="no image is in both: the first has 'a', the second 'b'"):
+        diff(iter([ONE]), iter([replace(ONE, image="b")]))

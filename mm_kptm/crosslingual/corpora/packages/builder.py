@@ -18,10 +18,12 @@ from mm_kptm.crosslingual.corpora.packages.published import PACKAGES, SOURCE, Pa
 from mm_kptm.crosslingual.corpora.packages.rules import Untranslated, Words
 from mm_kptm.crosslingual.corpora.packages.texts import PackageTexts, kinds
 from mm_kptm.errors import UserError, nearest
-from mm_kptm.io.atomic import write_json, write_lines
+from mm_kptm.io.atomic import sweep, write_json, write_lines
+from mm_kptm.io.lock import locked
 from mm_kptm.io.package_archives import PackageArchive
 
 MAX_WORDS = 100  #: of either side of a pair
+ABOUT = "sources.json"  #: counts, licences and digests
 
 
 @dataclass
@@ -68,7 +70,8 @@ def build(
         max_words: pairs with more words on either side are dropped.
 
     Raises:
-        UserError: a download failed, an archive is not the published one, or a language is in none of them.
+        UserError: a download failed, an archive is not the published one, a language is in none of them, or another
+            process writes to the folder.
     """
     if max_words < Words().least:
         raise UserError(
@@ -79,14 +82,28 @@ def build(
         if language == SOURCE or language not in DECLARATIONS:
             known = ", ".join(one for one in DECLARATIONS if one != SOURCE)
             raise UserError(f"parallel text is fetched in {known} beside {SOURCE}, not in {language!r}")
+    with locked(out, "folder of bitext"):
+        sweep(out)
+        return _built(packages, languages, out, archives, max_words)
+
+
+def _built(
+    packages: Sequence[ParallelPackage], languages: Sequence[str], out: Path, archives: Path | None, max_words: int
+) -> Built:
+    """What :func:`build` writes into a folder that no other process writes to."""
+    spoken = {package.name: _translated(package, languages) for package in packages}
+    paths = {
+        package.name: {
+            archive: archive.found(archives) if archives is not None else archive.fetched(out / "archives")
+            for archive in _archives(package, spoken[package.name])
+        }
+        for package in packages
+    }
+    (out / ABOUT).unlink(missing_ok=True)  # it speaks of all files, so it is written last
     built = Built()
     pairs: dict[str, dict[str, list[Pair]]] = {}
     for package in packages:
-        there = _translated(package, languages)
-        opened = {
-            archive: archive.found(archives) if archives is not None else archive.fetched(out / "archives")
-            for archive in _archives(package, there)
-        }
+        there, opened = spoken[package.name], paths[package.name]
         about: list[dict[str, object]] = [
             {
                 "package": archive.package,
@@ -114,8 +131,8 @@ def build(
         built.sources += about
     for kind, by_language in pairs.items():
         built.sources.append({"file": kind, **_write_pairs(kinds()[kind], by_language, out, built, max_words)})
-    write_json(out / "sources.json", built.sources, indent=1)
-    built.files.append(out / "sources.json")
+    write_json(out / ABOUT, built.sources, indent=1)
+    built.files.append(out / ABOUT)
     return built
 
 

@@ -16,7 +16,7 @@ from mm_kptm.data.formats.jsonl import read_parallel
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.mixture import Mixture, Objectives
-from mm_kptm.objectives.spec import LANGUAGE_IDS, TEXTS, ObjectiveContext, Offers, build_objectives, find_objective
+from mm_kptm.objectives.spec import LANGUAGE_IDS, TEXTS, Offers, find_objective
 from mm_kptm.preprocessing.inputs import InputSource
 from mm_kptm.suites.atlas.datasets.controls import trigrams
 from mm_kptm.suites.atlas.datasets.settings import AtlasData
@@ -118,10 +118,7 @@ def pretraining(data: AtlasData, request: DataRequest) -> PreparedData:
     """Names and sentences in all languages of the settings, and pairs of them for objectives on translations."""
     tokenizer = data.tokenizer()
     offers = Offers(data.name, {TEXTS: None, TRANSLATIONS: None, LANGUAGE_IDS: lambda: len(data.atlas.languages)})
-    context = ObjectiveContext(
-        tokenizer.specials, len(tokenizer), offers, data.mask_rate, request.recipe, request.objective_arguments
-    )
-    objectives = build_objectives(request.objectives, context)
+    objectives = request.built_objectives(offers, tokenizer, data.mask_rate)
     forms = {name: find_objective(name).needs for name in objectives}
     on_pairs = any(TRANSLATIONS in needs for needs in forms.values())
 

