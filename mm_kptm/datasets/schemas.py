@@ -41,7 +41,10 @@ def reader(task: str, form: str = CUSTOM, table: TableColumns = BY_KEY) -> Read:
     """
     known = readers(find(task).name)
     if not known:
-        raise UserError(f"the task {task} reads no files that could be checked; it makes its examples itself")
+        raise UserError(
+            f"no file of the task {task} can be checked by itself: its data make their examples, or read several files "
+            "together, which `mm-kptm train` checks before it begins"
+        )
     if form not in known:
         raise UserError(f"the task {task} reads no format {form!r}; it reads {', '.join(sorted(known))}")
     if table == BY_KEY:
