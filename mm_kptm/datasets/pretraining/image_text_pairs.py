@@ -122,7 +122,7 @@ def pretraining(data: ImageTextPairs, request: DataRequest) -> PreparedData:
         sizes={"vocab_size": len(tokenizer), **region_sizes(pairs.store)},
         heads=heads_of(plain),
         fingerprints=data.fingerprints,
-        skipped=lambda split: Skips({NO_REGIONS: count} if (count := pairs.skipped.get(split, 0)) else {}),
+        skipped=lambda split: Skips({NO_REGIONS: pairs.skipped[split]} if pairs.skipped.get(split) else {}),
     )
 
 
