@@ -137,7 +137,7 @@ def pretraining(data: CaptionedImages, request: DataRequest) -> PreparedData:
     tokenizer = data.tokenizer()
     has: dict[str, Any] = dict.fromkeys((TEXTS, *((LANGUAGE_IDS,) if data.languages else ())))
     if "images" in request.recipe.reads:
-        has |= {IMAGES: None, PICTURES: None}
+        has |= {IMAGES: None, PICTURES: None, WRITTEN_TEXTS: lambda: partial(_training_captions, data)}
     contrast = {ImageTextContrastive.name: lambda context: _contrast(data, context.arguments)}
     objectives = request.built_objectives(Offers(data.name, has, variants=contrast), tokenizer)
     views = "text" not in request.recipe.reads
@@ -186,7 +186,7 @@ def _prepared(data: CaptionedImages, request: DataRequest, *, raw: bool = False)
         fingerprints=data.fingerprints,
         knowledge_forms=frozenset() if encoding.injector is None else frozenset({BRANCHES}),
         encoding=encoding,
-        labels={WRITTEN_TEXTS: lambda: partial(_captions, examples(splits["train"][0]))},
+        labels={WRITTEN_TEXTS: lambda: partial(_training_captions, data)},
         read_file=lambda path: read(read_retrieval(path), encoding=encoding, crops=False),
     )
 
@@ -214,9 +214,9 @@ def _pairs(
     )
 
 
-def _captions(described: Sequence[Described]) -> list[str]:
-    """The captions in the order of a source of pairs."""
-    return [text for one in described for _, text in one.captions]
+def _training_captions(data: CaptionedImages) -> list[str]:
+    """The captions in the order of the source of training."""
+    return [text for one in read_retrieval(data.files["train"]) for _, text in one.captions]
 
 
 RETRIEVAL_SUPPLY = TaskDataset(ContrastiveRetrieval, CaptionedImages, retrieval, read_retrieval)
