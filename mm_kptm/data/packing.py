@@ -12,6 +12,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mm_kptm.io.arrays import MappedReads
+
 Columns = Mapping[str, NDArray[np.generic]]
 
 
@@ -60,7 +62,13 @@ class Packed:
     def take(self, sequences: ArrayLike) -> tuple[dict[str, NDArray[np.generic]], tuple[int, ...]]:
         """The columns of the given sequences, end to end in the given order, and their lengths."""
         rows, lengths = gather(self.offsets, np.asarray(sequences, dtype=np.int64))
-        return {name: column[rows] for name, column in self.columns.items()}, tuple(lengths.tolist())
+        taken = {name: column[rows] for name, column in self.columns.items()}
+        self._reads.add(len(lengths), (self.offsets, *self.columns.values()))
+        return taken, tuple(lengths.tolist())
+
+    @cached_property
+    def _reads(self) -> MappedReads:
+        return MappedReads()
 
     def to_dense(
         self, sequences: ArrayLike, places: str, worth: str | None = None, *, width: int

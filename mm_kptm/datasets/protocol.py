@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.datasets.illustration import Illustration
+from mm_kptm.datasets.skips import NO_SKIPS, Skips
 from mm_kptm.errors import UserError
 from mm_kptm.io.collected import one_by_one
 from mm_kptm.knowledge.kinds.protocol import KnowledgeKind
@@ -133,7 +134,7 @@ class PreparedData:
     auxiliary: Callable[[], AuxiliaryObjective] | None = None  #: the facts, where they are learnt beside the task
     vectors: Tensor | None = None  #: of the entities that examples number, where these can be trained
     encoding: TextEncoding | None = None  #: text encoding and injected facts, where examples are texts
-    skipped: Callable[[str], int] = lambda split: 0  #: number of unusable examples of a split
+    skipped: Callable[[str], Skips] = lambda split: NO_SKIPS  #: unusable examples of a split so far, with reasons
     read_file: Callable[[Path], Source[Any]] | None = None  #: examples of another file; answers may be missing there
     labels: Mapping[str, Callable[[], Any] | None] = field(default_factory=dict)
     """What the inputs offer to objectives beside the task, besides texts, languages and regions; as in ``Offers``."""

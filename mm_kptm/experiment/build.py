@@ -49,7 +49,7 @@ from mm_kptm.tasks.protocol import Task, check_fit, check_vocabulary
 from mm_kptm.tasks.protocol import find as find_task
 from mm_kptm.tasks.transfer import transferred
 from mm_kptm.train.protocol import Source, Trainable, module_of
-from mm_kptm.vision.contrastive.tower_weights import start_towers
+from mm_kptm.vision.contrastive.tower_weights import start_towers, starting_text
 from mm_kptm.vision.objectives.image_text_contrast import IMAGES
 
 
@@ -142,19 +142,26 @@ def build(settings: Experiment) -> Built:
     learnt = prepared.auxiliary() if prepared.auxiliary is not None and settings.knowledge.given != "none" else None
     if settings.task is not None and (settings.objectives or learnt is not None):
         prepared = _beside(settings.task, prepared, settings, learnt)
+    asked, text = settings.encoder, None
+    if weights is None and recipe.published_sizes().keys() >= {"text", "vocab_size"}:  # towers of one's own
+        sizes, text = starting_text(asked.sizes, asked.towers)
+        settings = replace(settings, encoder=replace(asked, sizes=sizes))
     with torch.random.fork_rng(devices=[]):  # fresh weights depend only on the seed of the run
         torch.manual_seed(settings.train.seed)
         known = known_answers(replace(settings.encoder, weights=weights), recipe, prepared.heads)
         reused = {PRETRAINED: {"num_answers": len(known)}} if known else {}
         system = _system(recipe, replace(settings.encoder, weights=weights), prepared, learnt, reused)
-        check_vocabulary(system, prepared.sizes.get("vocab_size"), weights, getattr(settings.data, "tokenizer", None))
+        data_tokenizer = getattr(settings.data, "tokenizer", None)
+        check_vocabulary(system, prepared.sizes.get("vocab_size"), weights, data_tokenizer)
+        if text is not None:
+            check_vocabulary(text, prepared.sizes.get("vocab_size"), asked.towers["text"], data_tokenizer)
         loaded = list(system.modules()) if weights is not None else []
         if settings.encoder.frozen is True:
             freeze_encoder(system, loaded=weights is not None)
         for name, sizes in settings.encoder.added.items():
             if name not in system.added:
                 assembly.add(system, name, sizes)
-        loaded += start_towers(system, settings.encoder.towers)
+        loaded += start_towers(system, settings.encoder.towers, text=text)
         loaded += _with_vision(system, settings.encoder, recipe)
         knowledge.apply_knowledge(system, settings.knowledge, prepared, beside=settings.encoder.added)
         if learnt is not None and learnt.objective.name not in system.heads:

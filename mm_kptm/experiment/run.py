@@ -110,8 +110,9 @@ def _train(settings: Experiment, folder: Path, *, resume: bool, overwrite: bool,
         hyperparameters=config.leaves(settings),
     )
     if is_main_process():
-        if left_out := built.prepared.skipped("train") if "train" in built.prepared.sources else 0:
-            notice(f"{left_out} examples of train could not be read and were skipped")
+        if "train" in built.prepared.sources and (left_out := built.prepared.skipped("train")):
+            count = "1 example of train was" if len(left_out) == 1 else f"{len(left_out)} examples of train were"
+            notice(f"{count} skipped: {left_out}")
         _give_tokenizer(built, settings)
         save(
             built.system,
@@ -263,7 +264,7 @@ def evaluated(
             for key in ("type", "language"):
                 result[f"by_{key}"] = _by(labelled, key)
     if left_out := built.prepared.skipped(split):
-        result["left_out"] = left_out
+        result |= {"left_out": len(left_out), "left_out_by_reason": left_out.most_usual}
     baselines = dict(built.prepared.baselines(split))
     if baselines:
         result["baselines"] = baselines

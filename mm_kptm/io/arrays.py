@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import mmap
 import tokenize
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,6 +20,8 @@ UNREADABLE = (
     AttributeError, RecursionError, LookupError,
 )  # fmt: skip
 _MAX_HEADER = 10_000  #: characters
+_PLACES = 1 << 11  #: read between two releases; the system maps up to 64 KB around each
+_KEPT_BYTES = 1 << 25  #: maps that are smaller together stay
 
 
 def read_array(path: str | Path, *, mmap: bool = False) -> NDArray[Any]:
@@ -40,6 +44,46 @@ def read_array(path: str | Path, *, mmap: bool = False) -> NDArray[Any]:
     except UNREADABLE as error:
         raise UserError(f"{path} is no whole array of numbers ({_sentence(error)}); fetch it again") from None
     return array
+
+
+def release_pages(arrays: Iterable[NDArray[Any]]) -> None:
+    """Give back the pages of mapped files that were read: they stay in the system's cache, not in the process.
+
+    Args:
+        arrays: mapped ones, or views of them; others are left alone.
+    """
+    if not hasattr(mmap, "MADV_DONTNEED"):  # not on every system
+        return
+    for pages in _maps(arrays):
+        pages.madvise(mmap.MADV_DONTNEED)
+
+
+class MappedReads:
+    """Count of places read in mapped arrays: a process that reads all over a large file keeps few of its pages."""
+
+    def __init__(self) -> None:
+        self._places = 0
+
+    def add(self, places: int, arrays: Iterable[NDArray[Any]]) -> None:
+        """Count ``places`` read in each of the arrays; release their pages when there may be many."""
+        arrays = list(arrays)
+        self._places += places * len(arrays)
+        if self._places >= _PLACES:
+            self._places = 0
+            if sum(map(len, _maps(arrays))) > _KEPT_BYTES:
+                release_pages(arrays)
+
+
+def _maps(arrays: Iterable[NDArray[Any]]) -> list[mmap.mmap]:
+    """The maps of files that some of the arrays are views of, each once."""
+    found: dict[int, mmap.mmap] = {}
+    for array in arrays:
+        base: object = array
+        while isinstance(base, np.ndarray):
+            base = base.base
+        if isinstance(base, mmap.mmap):
+            found[id(base)] = base
+    return list(found.values())
 
 
 def _check_header(file: IO[bytes], size: int) -> None:

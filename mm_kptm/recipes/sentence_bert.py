@@ -89,6 +89,12 @@ ALL_MINILM_L6_V2 = Recipe(
         *FINE_TUNED_RULES,
     ),
     infer_heads=class_counts,
+    infer_from_shapes={
+        "vocab_size": ("encoder.embed.text.word.weight", 0),
+        "dim": ("encoder.embed.text.word.weight", 1),
+        "max_positions": ("encoder.embed.text.position.weight", 0),
+        "num_segments": ("encoder.embed.text.segment.weight", 0),
+    },
     config_keys=BERT_FIELDS | NORM_AND_ATTENTION,
     model_types=("bert",),
     notes=(

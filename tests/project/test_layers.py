@@ -27,6 +27,8 @@ FLOORS = (
     ("mm_kptm.tasks.vision", "mm_kptm.tasks.text", "mm_kptm.tasks.knowledge"),
     ("mm_kptm.tasks.metrics",),
     ("mm_kptm.tasks", "mm_kptm.preprocessing"),
+    ("mm_kptm.compression.objectives",),
+    ("mm_kptm.compression",),
     ("mm_kptm.knowledge.kinds",),
     ("mm_kptm.knowledge.recipes", "mm_kptm.vision.recipes", "mm_kptm.crosslingual.recipes"),
     ("mm_kptm.knowledge.objectives", "mm_kptm.vision.objectives", "mm_kptm.crosslingual.objectives"),

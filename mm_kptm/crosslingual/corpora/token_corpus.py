@@ -11,7 +11,6 @@ they lie (Conneau and Lample 2019, section 5.1, cut text into streams of 256 tok
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 from mm_kptm.data.tokenizers.batch import encode_ids
 from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.errors import UserError
+from mm_kptm.io.arrays import release_pages
 from mm_kptm.io.atomic import atomic_folder, write_json
 from mm_kptm.io.records import Record, read_json
 from mm_kptm.io.text_lines import numbered_lines
@@ -163,6 +163,4 @@ class TokenCorpus:
 
     def release(self) -> None:
         """Give back the pages of the file that were read: they stay in the system's cache, not in the process."""
-        pages = self.tokens.base
-        if isinstance(pages, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):  # not on every system
-            pages.madvise(mmap.MADV_DONTNEED)
+        release_pages([self.tokens])

@@ -26,6 +26,7 @@ from mm_kptm.datasets.knowledge_settings import (
 )
 from mm_kptm.datasets.protocol import DataRequest, FileReader, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import by_split, fingerprints
+from mm_kptm.datasets.skips import Skips
 from mm_kptm.errors import UserError
 from mm_kptm.io.text_lines import read_text
 from mm_kptm.knowledge.graph.triples import Triple
@@ -36,6 +37,8 @@ from mm_kptm.preprocessing.text import TextEncoding, TextExample
 from mm_kptm.tasks.example import Example
 from mm_kptm.tasks.knowledge.cloze import CandidateWords, ClozeSource, FillBlanks, first_blanks
 from mm_kptm.tasks.metrics.ranking import UNKNOWN
+
+NO_CANDIDATE, CUT_OFF = "has no answer of one token among the candidates", "has its blank cut off by data.max_length"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +105,8 @@ def candidates(tokenizer: Blanked, file: Path | None) -> CandidateWords:
     return CandidateWords(tuple(found.values()), tuple(found))
 
 
-def blanks(examples: Sequence[Cloze], choices: CandidateWords, encoding: TextEncoding) -> tuple[ClozeSource, int]:
-    """Cloze sentences, and the number left out because their answer is no candidate or their blank is truncated.
+def blanks(examples: Sequence[Cloze], choices: CandidateWords, encoding: TextEncoding) -> tuple[ClozeSource, Skips]:
+    """Cloze sentences, and those left out because their answer is no candidate or their blank is truncated.
 
     With swapped (counterfactual) facts, the gold answer is the object of the injected fact; the sentences are the same.
     """
@@ -129,7 +132,9 @@ def blanks(examples: Sequence[Cloze], choices: CandidateWords, encoding: TextEnc
     columns, lengths = texts.texts.take(kept)
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
     shown = InputSource(replace(texts.texts, offsets=offsets, columns=columns))
-    return ClozeSource(shown, spots[kept], np.array(truth, np.int64), tuple(about)), len(examples) - len(kept)
+    left_out = sorted({*range(len(examples))} - {*kept})
+    skips = Skips.of((examples[at].id, CUT_OFF if spots[at] < 0 else NO_CANDIDATE) for at in left_out)
+    return ClozeSource(shown, spots[kept], np.array(truth, np.int64), tuple(about)), skips
 
 
 def cloze(
@@ -146,13 +151,13 @@ def cloze(
     splits = counterfactual_splits(data.files, request, oracle=True)
 
     @cache
-    def made(split: str) -> tuple[ClozeSource, int]:
+    def made(split: str) -> tuple[ClozeSource, Skips]:
         part, facts = splits[split]
         source, left_out = blanks(examples(part), choices, replace(encoding, facts=facts))
         if not len(source):
             raise UserError(
-                f"every one of the {left_out} facts of {data.files[part]} was left out: no object is one token among "
-                "the candidates, or every blank is cut off; give other candidates or a greater data.max_length"
+                f"every one of the {len(left_out)} facts of {data.files[part]} was left out: no object is one token "
+                "among the candidates, or every blank is cut off; give other candidates or a greater data.max_length"
             )
         return source, left_out
 

@@ -13,6 +13,7 @@ from mm_kptm.data.formats.jsonl import AskedImage, read_retrieval, read_vqa
 from mm_kptm.datasets.pretraining.image_text_inputs import ImageTextInputs
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import RegionFiles, check_mask_rate, fingerprints
+from mm_kptm.datasets.skips import Skips
 from mm_kptm.datasets.stored_regions import region_sizes
 from mm_kptm.errors import UserError
 from mm_kptm.io.collected import OneByOne
@@ -24,6 +25,8 @@ from mm_kptm.train.protocol import Source
 from mm_kptm.vision.objectives.answer_pretraining import QuestionAnswering
 from mm_kptm.vision.objectives.image_text_contrast import IMAGES
 from mm_kptm.vision.objectives.random_pixel_sampling import RandomPixelSampling
+
+NO_REGIONS = "is an image of which the store has no regions"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +122,7 @@ def pretraining(data: ImageTextPairs, request: DataRequest) -> PreparedData:
         sizes={"vocab_size": len(tokenizer), **region_sizes(pairs.store)},
         heads=heads_of(plain),
         fingerprints=data.fingerprints,
-        skipped=lambda split: pairs.skipped.get(split, 0),
+        skipped=lambda split: Skips({NO_REGIONS: pairs.skipped[split]} if pairs.skipped.get(split) else {}),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Literal
@@ -24,6 +24,7 @@ from mm_kptm.data.images.decoding import decode_picture
 from mm_kptm.data.packing import Packed
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.datasets.settings import fingerprints
+from mm_kptm.datasets.skips import Skips
 from mm_kptm.datasets.tower_texts import TowerTexts
 from mm_kptm.errors import UserError, notice
 from mm_kptm.knowledge.kinds.protocol import BRANCHES
@@ -38,6 +39,8 @@ from mm_kptm.vision.contrastive.preparation import CLIP_MEAN, CLIP_STD, ImagePre
 from mm_kptm.vision.objectives.image_text_contrast import IMAGES, ImageTextContrastive
 
 _STAND_INS = 100  # examples in a row that are tried until one can be read
+_UNREADABLE = " cannot be read: "  # behind the name of a file
+_READ_AGAIN, _NOT_READ_AGAIN = 1000, "for reasons that were not looked up"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +112,14 @@ class ImageTextSource:
         """The number of examples that were found to be unreadable so far."""
         return int(self.unreadable.sum())
 
+    def skips(self) -> Skips:
+        """These examples with their reasons; worker processes found them, so the first thousand are read again."""
+        found = self.unreadable.nonzero().flatten().tolist()
+        read = [self._fault(index) for index in found[:_READ_AGAIN]]
+        skips = Skips.of(read)
+        rest = len(found) - len(read)
+        return replace(skips, reasons={**skips.reasons, _NOT_READ_AGAIN: rest}) if rest else skips
+
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Inputs:
         """The given examples; in place of one that cannot be read, the next readable one.
 
@@ -144,13 +155,28 @@ class ImageTextSource:
         if self.unreadable[index]:
             return None
         try:
-            content, name = self.shards.picture(index)
-            return self.shards.caption(index), Image.fromarray(decode_picture(content, name))
+            return self._decoded(index)
         except UserError as error:
             if not self.skipped:
                 notice(f"skipped, as all examples that cannot be read: {error}")
             self.unreadable[index] = True
             return None
+
+    def _decoded(self, index: int) -> tuple[Caption, Image.Image]:
+        content, name = self.shards.picture(index)
+        return self.shards.caption(index), Image.fromarray(decode_picture(content, name))
+
+    def _fault(self, index: int) -> tuple[str, str]:
+        """The name of an unreadable example, and what is wrong with it."""
+        name = ""
+        try:
+            name = self.shards.picture(index)[1]
+            self._decoded(index)
+        except UserError as error:
+            said = str(error).removeprefix("picture ")
+            name = name or said.partition(_UNREADABLE)[0]
+            return name, said.removeprefix(name).strip()
+        return name, "could not be read at first"
 
     def texts(self, captions: Sequence[Caption]) -> Packed:
         """Ids of texts, with their facts where these are injected."""
@@ -222,7 +248,7 @@ def retrieval(data: ImageTextFiles, request: DataRequest) -> PreparedData:
         fingerprints=data.fingerprints,
         knowledge_forms=frozenset() if encoding.injector is None else frozenset({BRANCHES}),
         encoding=encoding,
-        skipped=lambda split: pairs(split).skipped,
+        skipped=lambda split: pairs(split).skips(),
     )
 
 
@@ -260,7 +286,7 @@ def pretraining(data: ImageTextFiles, request: DataRequest) -> PreparedData:
         fingerprints=data.fingerprints,
         knowledge_forms=frozenset() if encoding.injector is None else frozenset({BRANCHES}),
         encoding=encoding,
-        skipped=lambda split: pairs(split).skipped,
+        skipped=lambda split: pairs(split).skips(),
     )
 
 

@@ -11,12 +11,15 @@ from pathlib import Path
 from mm_kptm.data.formats.squad import PassageQuestion, read_squad
 from mm_kptm.datasets.protocol import DataRequest, PreparedData
 from mm_kptm.datasets.settings import SplitFiles, by_split
+from mm_kptm.datasets.skips import NO_SKIPS, Skips
 from mm_kptm.datasets.text.passage_windows import passage_questions
 from mm_kptm.datasets.text.xtreme_files import AnswerTexts, check_files, write_answer_texts
 from mm_kptm.errors import UserError
 from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.tasks.example import Row
 from mm_kptm.tasks.text.question_answering import QuestionAnswering, QuestionSource
+
+NO_ANSWER = "has no answer that stands in its passage where the file says"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +64,11 @@ def question_files(data: QuestionFiles, request: DataRequest, *, folder: str, no
     def source(split: str) -> QuestionSource:
         return made(examples(split), answered=split == "train")
 
-    def skipped(split: str) -> int:
-        return len(examples(split)) - len(source(split)) if split == "train" else 0
+    def skipped(split: str) -> Skips:
+        if split != "train":
+            return NO_SKIPS
+        used = {one.id for one in source(split).about}
+        return Skips.of((one.id, NO_ANSWER) for one in examples(split) if one.id not in used)
 
     def submit(split: str, rows: Sequence[Row], to: Path) -> list[Path]:
         of_one_language = [row for row in rows if row["type"] == row["language"]]

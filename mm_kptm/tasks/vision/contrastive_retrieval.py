@@ -5,8 +5,8 @@ Shapes: B captions of a batch, S captions, M near misses, P images, D dim.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -61,6 +61,7 @@ class PairSource:
         pools: captions of one pool, and their images, are searched together, [S].
         misses: caption index and type of alteration of every near miss, [M].
         crops: whether training sees random crops.
+        labels: labels of the captions that objectives beside the contrast read, by objective, each [S].
 
     Raises:
         UserError: there is one image alone.
@@ -73,6 +74,7 @@ class PairSource:
     pools: IntArray
     misses: tuple[tuple[int, str], ...] = ()
     crops: bool = False
+    labels: Mapping[str, IntArray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(np.unique(self.image_of[: len(self)])) < 2:
@@ -89,7 +91,9 @@ class PairSource:
         """The given captions with their images; random crops, where they are asked for, come from the generator."""
         chosen = np.asarray(indices, dtype=np.int64)
         seen = self.provider.images(self.image_of[chosen], generator if self.crops else None)
-        return PairBatch(seen.with_streams(text=tokens(self.texts, chosen)), tuple(self.captions[i] for i in indices))
+        labels = {name: torch.from_numpy(values[chosen]) for name, values in self.labels.items()}
+        inputs = Inputs(seen.streams, image_of=seen.image_of, labels=labels, text=tokens(self.texts, chosen))
+        return PairBatch(inputs, tuple(self.captions[i] for i in indices))
 
     def first(self, count: int) -> PairSource:
         """The first captions with their images and near misses, two images at least."""
@@ -105,6 +109,7 @@ class PairSource:
             image_of=self.image_of[chosen],
             pools=self.pools[:kept],
             misses=tuple(self.misses[number] for number in near),
+            labels={name: values[:kept] for name, values in self.labels.items()},
         )
 
     def text(self, indices: IntArray) -> Inputs:

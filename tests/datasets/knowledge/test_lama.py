@@ -11,7 +11,7 @@ from mm_kptm.data.formats.lama import read_lama, read_templates
 from mm_kptm.data.sampler import seeded
 from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
 from mm_kptm.data.tokenizers.wordpiece import WordPiece
-from mm_kptm.datasets.knowledge.lama import Blanked, LamaData, candidates
+from mm_kptm.datasets.knowledge.lama import NO_CANDIDATE, Blanked, LamaData, candidates
 from mm_kptm.errors import UserError
 from mm_kptm.experiment import evaluate, train
 from mm_kptm.experiment.build import build
@@ -158,7 +158,9 @@ def test_candidates_are_single_tokens(home):
     lines(home / "hard.jsonl", [fact("anna", "petersburg")])
     with pytest.raises(UserError, match=r"every one of the 1 facts of .*hard.jsonl was left out"):
         build(settings(home, kind="none", test=home / "hard.jsonl")).source("test")
-    assert build(settings(home, kind="none", test=home / "facts", max_length=8)).prepared.skipped("test") == 1
+    assert build(settings(home, kind="none", test=home / "facts", max_length=8)).prepared.skipped("test").reasons == {
+        NO_CANDIDATE: 1
+    }
 
 
 def test_every_file_of_a_folder_belongs_to_the_data(home):

@@ -126,6 +126,13 @@ def test_a_corrupt_picture_is_skipped_and_counted_in_every_worker(tmp_path, enco
     sizes = [len(batch.images.pixels) for _, batch in batches]
     assert sizes == [2, 1, 2], "batches keep their size"
     assert again.skipped == 1
+    skips = again.skips()
+    missing = kind == "csv"
+    assert skips.reasons == {
+        "cannot be read: No such file or directory" if missing else "is no picture of a known kind": 1
+    }
+    assert "001" in skips.first or "1 in" in skips.first
+    assert str(skips).endswith(f"(1); the first is {skips.first}") and len(skips) == 1
 
 
 def test_a_hundred_unreadable_pictures_in_a_row_are_no_data(tmp_path, encoding):
@@ -273,9 +280,10 @@ def test_pictures_of_tars_are_ranked_and_a_corrupt_one_is_counted(tmp_path, monk
     text = EXPERIMENT.format(**settings).replace("objectives: {image-text-contrastive: 1.0}", "")
     (tmp_path / "x.yaml").write_text(f"task: contrastive-retrieval\n{text}")
     assert cli.main(["train", "x.yaml", f"--data.test={tmp_path}/part-*.tar"]) == 0
-    assert "1 examples of train could not be read and were skipped" in capsys.readouterr().err
+    assert "1 example of train was skipped: is no picture of a known kind (1); the first is " in capsys.readouterr().err
     assert cli.main(["evaluate", "runs/ranked", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
+    assert found["left_out_by_reason"] == {"is no picture of a known kind": 1}
     assert found["left_out"] == 1 and 0 <= found["text-to-image-recall@10"] <= 1
     rows = [json.loads(one) for one in (tmp_path / "runs/ranked/predictions/test.jsonl").read_text().splitlines()]
     assert len(rows) == 14, "seven captions and seven pictures"

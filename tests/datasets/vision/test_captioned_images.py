@@ -10,11 +10,14 @@ import pytest
 import torch
 from PIL import Image
 
+import mm_kptm
 from mm_kptm import cli
 from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
 from mm_kptm.datasets.protocol import DataRequest
 from mm_kptm.datasets.vision.captioned_images import CaptionedImages, retrieval
 from mm_kptm.errors import UserError
+from mm_kptm.experiment.api import settings_of
+from mm_kptm.experiment.build import build
 from mm_kptm.systems.discovery import find
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "white": (255, 255, 255)}
@@ -96,6 +99,43 @@ def test_four_colours_are_learnt_from_a_file(folder: Path, capsys: pytest.Captur
     measured = json.loads(capsys.readouterr().out)
     assert measured["text-to-image-recall@1"] == measured["image-to-text-recall@1"] == 1.0
     assert measured["text-to-image-median-rank"] == 1.0
+
+
+@pytest.mark.parametrize("task", ["contrastive-retrieval", None])
+def test_a_teacher_of_texts_reads_the_captions_of_training(folder: Path, task: str | None) -> None:
+    sizes = {"dim": 8, "num_layers": 1, "num_heads": 2, "ffn_dim": 8, "max_positions": 8}
+    mm_kptm.save(mm_kptm.build("bert-base", seed=0, vocab_size=12, **sizes), folder / "teacher")
+    (folder / "teacher" / "vocab.txt").write_text((folder / "vocab.txt").read_text())
+    name = "similarity-distillation"
+    run = {
+        "name": "taught",
+        "task": task,
+        "data": {
+            "name": "captioned-images",
+            "train": str(folder / "train.jsonl"),
+            "vocabulary": str(folder / "vocab.txt"),
+            "pictures": str(folder / "pictures"),
+            "image_size": 16,
+            "max_length": 8,
+        },
+        "encoder": {
+            "recipe": "dual-tower",
+            "sizes": {
+                "embed_dim": 8,
+                "image": {"patch_size": 8, "width": 16, "head_width": 8, "layers": 1},
+                "text": {"recipe": "bert-base", "num_layers": 1, "dim": 8, "num_heads": 2, "ffn_dim": 8},
+            },
+        },
+        "objectives": {name: 1.0},
+        "objective_arguments": {name: {"teacher": str(folder / "teacher")}},
+        "train": {"steps": 1, "batch_size": 4},
+    }
+    built = build(settings_of(run))
+    objective = built.model.objectives[name]
+    assert objective.texts() == [caption for colour in COLOURS for caption in (f"a {colour} wall", f"{colour} paper")]
+    batch = built.training.batch([5, 2, 0], torch.Generator().manual_seed(0))
+    inputs = batch.examples.inputs if task else batch.by_name[name]
+    assert inputs.labels[name].tolist() == [5, 2, 0] and torch.isfinite(built.model.loss(batch))
 
 
 @pytest.mark.parametrize(

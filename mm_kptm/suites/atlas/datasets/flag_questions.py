@@ -38,6 +38,7 @@ class FlagQuestion:
         variant: which drawing of the flag.
         arm: none, random, swapped, true or oracle.
         middle: of a question of two steps: what the injected facts lead to, and the fact that is injected there.
+        bridge: what the fact that answers hangs from: the country, or after a first step the entity it leads to.
     """
 
     id: str
@@ -53,6 +54,7 @@ class FlagQuestion:
     variant: int
     arm: str = "none"
     middle: tuple[tuple[str, str], ...] = ()
+    bridge: str | None = None
 
     @property
     def all_injected(self) -> tuple[str | None, ...]:
@@ -110,6 +112,9 @@ def generate(data: AtlasFlagsData, side: str) -> list[FlagQuestion]:
         if world not in tables:
             tables[world] = table_of(data, world)
         answer = tables[world][relation][country]
+        bridge = f"territory:{country}"
+        if relation in TWO_STEPS:
+            bridge = tables[world][TWO_STEPS[relation].first][country]
         found.append(
             FlagQuestion(
                 id=f"flag-{data.split}-{side}-{number:06d}",
@@ -123,6 +128,7 @@ def generate(data: AtlasFlagsData, side: str) -> list[FlagQuestion]:
                 answer=answer,
                 true_answer=answer,
                 variant=pick(roll[5], data.variants) if side == "train" else 0,
+                bridge=bridge,
             )
         )
     return found
@@ -138,6 +144,7 @@ def name_questions(data: AtlasFlagsData) -> list[FlagQuestion]:
             relation=NAME,
             answer=f"territory:{one.country}",
             true_answer=f"territory:{one.country}",
+            bridge=None,
         )
         for one in named
     ]
@@ -207,12 +214,13 @@ def _inject_two(data: AtlasFlagsData, one: FlagQuestion, arm: str, roll: Sequenc
             middle: able[middle][pick(word, len(able[middle]))] if able[middle] else _another(objects, ends[middle], 0)
             for middle, word in zip(reached, second, strict=False)
         }
-    answer = one.true_answer
+    answer, bridge = one.true_answer, one.bridge
     if arm == "swapped":
-        answer = facts[str(injected[one.candidates.index(one.country)])]
+        bridge = str(injected[one.candidates.index(one.country)])
+        answer = facts[bridge]
     order = sorted(facts, key=lambda middle: second[-1 - list(facts).index(middle)])
     shown = tuple((middle, facts[middle]) for middle in order)
-    return replace(one, injected=tuple(injected), middle=shown, answer=answer, arm=arm)
+    return replace(one, injected=tuple(injected), middle=shown, answer=answer, arm=arm, bridge=bridge)
 
 
 def _another(objects: Sequence[str], held: str | None, word: int) -> str:

@@ -121,6 +121,17 @@ class AtlasFlagsData:
         names = [f"territory:{code}" for code in self.countries] if self.num_name_questions else []
         return tuple(dict.fromkeys((*objects, *names)))
 
+    @property
+    def bridges(self) -> tuple[str, ...]:
+        """What facts that answer hang from: the countries, and the ends of first steps."""
+        ends = [
+            one
+            for relation in self.relations
+            if relation in TWO_STEPS
+            for one in self.objects[TWO_STEPS[relation].first]
+        ]
+        return tuple(dict.fromkeys((*(f"territory:{code}" for code in self.countries), *ends)))
+
     def holds_out(self, country: str, relation: str) -> bool:
         """Whether the split ``fact`` or ``hop`` tests a fact and never trains it; first steps are always trained."""
         held = self.split == "fact" or (self.split == "hop" and relation in TWO_STEPS)

@@ -15,6 +15,7 @@ from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.knowledge.injection.fact_injector import TokenSequence, build_trees
 from mm_kptm.knowledge.injection.sentence_tree import TokenWithFacts
 from mm_kptm.knowledge.kinds.protocol import BRANCHES
+from mm_kptm.knowledge.objectives.bridge_entity import BRIDGE_ENTITIES, BridgeEntity
 from mm_kptm.preprocessing.image_text import ImageTextLayout
 from mm_kptm.preprocessing.inputs import InputSource, RegionCrops
 from mm_kptm.report.gallery import Fact
@@ -71,6 +72,7 @@ def knowledge_vqa(data: AtlasFlagsData, request: DataRequest) -> PreparedData:
         fingerprints=data.fingerprints,
         baselines=score,
         knowledge_forms=frozenset({BRANCHES}),
+        labels={BRIDGE_ENTITIES: lambda: len(data.bridges)},
         illustrate=None if data.vision != "true" else lambda split, index: illustrated(data, asked(split)[index]),
     )
 
@@ -95,8 +97,10 @@ def questions(
         pictures, shown = RegionCrops.blank(FEATURES), np.zeros_like(shown)
     elif data.vision == "shuffled":
         shown = np.roll(shown[data.draw("shuffled", split).orders(1, len(shown))[0]], 1)
+    bridges: dict[str | None, int] = {entity: number for number, entity in enumerate(data.bridges)}
+    labels = {BridgeEntity.name: np.array([bridges.get(one.bridge, -1) for one in asked], dtype=np.int64)}
     return QuestionSource(
-        InputSource(_trees(data, asked, format, visible_matrix=visible_matrix), pictures, shown),
+        InputSource(_trees(data, asked, format, visible_matrix=visible_matrix), pictures, shown, labels=labels),
         data.answers,
         gold,
         tuple(_about(one) for one in asked),

@@ -6,7 +6,7 @@ Shapes: B pairs of a batch, C concepts, L languages.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mm_kptm.batch import Inputs
+from mm_kptm.compression.objectives.similarity_distillation import WRITTEN_TEXTS, SimilarityDistillation
 from mm_kptm.data.tokenizers.protocol import framed
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
 from mm_kptm.errors import UserError
@@ -118,6 +119,7 @@ def retrieval(data: AtlasData, request: DataRequest) -> PreparedData:
         sizes={"vocab_size": len(tokenizer), "image_size": data.image_size},
         fingerprints=data.fingerprints,
         baselines=lambda split: {} if split == "train" else retrieval_controls(data, _named_split(data, split)),
+        labels={WRITTEN_TEXTS: lambda: partial(_beside_drawings, data)},
     )
 
 
@@ -133,24 +135,38 @@ def prepared_images(data: AtlasData, recipe: Recipe) -> ImagePreparation:
 
 def training(data: AtlasData, encoding: TextEncoding, preparation: ImagePreparation) -> NamedDrawings:
     """The concepts of training."""
-    concepts = train_concepts(data)
-    parallel = data.parallel_languages if data.parallel_weight else ()
-    numbers: dict[tuple[int, str], int] = {}
-    said: list[tuple[int, str, str]] = []
-    for language in (*data.languages, *parallel):
-        for concept in concepts:
-            if name := data.atlas.names[language][concept]:
-                numbers[concept, language] = len(said)
-                said.append((concept, language, name))
+    said = training_names(data)
+    numbers = {(concept, language): number for number, (concept, language, _) in enumerate(said)}
 
     def table(languages: Sequence[str]) -> IntArray:
         return np.array(
-            [[numbers.get((concept, one), -1) for one in languages] for concept in concepts], dtype=np.int64
+            [[numbers.get((concept, one), -1) for one in languages] for concept in train_concepts(data)], dtype=np.int64
         )
 
     drawings = Drawings.of(data.atlas, data.styles, preparation, augment=data.augment)
     pairs = _pairs(data, encoding, drawings, said, crops=True)
+    pairs = replace(pairs, labels={SimilarityDistillation.name: np.arange(len(said), dtype=np.int64)})
+    parallel = _parallel(data)
     return NamedDrawings(pairs, table(data.languages), table(parallel) if parallel else None)
+
+
+def training_names(data: AtlasData) -> list[tuple[int, str, str]]:
+    """Concept, language and name of everything that training reads, the languages beside drawings first."""
+    return [
+        (concept, language, name)
+        for language in (*data.languages, *_parallel(data))
+        for concept in train_concepts(data)
+        if (name := data.atlas.names[language][concept])
+    ]
+
+
+def _beside_drawings(data: AtlasData) -> list[str]:
+    """The names that training reads beside drawings, as they are numbered in its source."""
+    return [name for _, language, name in training_names(data) if language in data.languages]
+
+
+def _parallel(data: AtlasData) -> tuple[str, ...]:
+    return data.parallel_languages if data.parallel_weight else ()
 
 
 def testing(data: AtlasData, encoding: TextEncoding, preparation: ImagePreparation, split: str) -> PairSource:

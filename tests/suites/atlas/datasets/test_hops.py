@@ -116,3 +116,45 @@ def test_questions_of_two_steps_are_trained_and_shown():
 def test_a_fact_of_one_step_is_refused():
     with pytest.raises(UserError, match=r"the split hop asks for facts of two steps, but data.relations has 'capital'"):
         AtlasFlagsData(split="hop", relations=("capital",))
+
+
+@pytest.mark.parametrize("arm", ["true", "swapped", "random", "none"])
+def test_the_bridge_is_what_the_answering_fact_hangs_from(arm):
+    for one in injected(HOPS, arm, "dev"):
+        if one.relation not in TWO_STEPS:
+            assert one.bridge == f"territory:{one.country}"
+        elif arm == "swapped":
+            assert one.bridge == one.injected[one.candidates.index(one.country)]
+        else:
+            between, ends = steps_of(HOPS, one.world, one.relation)
+            assert one.bridge == between[one.country] and ends[one.bridge] == one.answer
+
+
+def test_questions_name_their_bridges_to_the_objective():
+    data = replace(HOPS, num_name_questions=40)
+    encoder = EncoderSettings(
+        "uniter-base", sizes={"num_layers": 1, "dim": 32, "num_heads": 2, "ffn_dim": 64, "dropout": 0.0}
+    )
+    knowledge = KnowledgeSettings("sentence-tree", "true")
+    built = build(
+        Experiment(
+            name="hop",
+            task="knowledge-vqa",
+            data=data,
+            encoder=encoder,
+            knowledge=knowledge,
+            objectives={"bridge-entity": 0.5},
+        )
+    )
+    source = built.source("train")
+    batch = source.batch(range(len(source)), seeded(0, 0))
+    task = built.model.training_source(source).batch(range(8), seeded(0, 0))
+    labels = batch.inputs.labels["bridge-entity"].tolist()
+    kinds = {
+        one: {label for label, about in zip(labels, source.about, strict=True) if about.type == one}
+        for one in ("name", "official_language", "language_script")
+    }
+    assert kinds["name"] == {-1}
+    assert kinds["official_language"] <= set(range(40)) and min(kinds["language_script"]) >= 40
+    assert built.system.head("bridge-entity").out_features == len(data.bridges)
+    assert torch.isfinite(built.model.loss(task))
