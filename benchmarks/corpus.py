@@ -1,8 +1,8 @@
 """Memory of a token corpus: ``python -m benchmarks.corpus [FOLDER] [--megabytes N] [--language-sampling ALPHA]``.
 
-Makes text of two languages with words by Zipf's law, unless the folder has it from an earlier run, builds the corpus in
-one process and draws batches from it in another, and prints the peak resident memory of each, without and with mapped
-pages of the file.
+Makes text of two languages with words by Zipf's law, unless the folder has it from an earlier run; builds the corpus in
+one process, draws batches of blocks from it in another and batches of tensors, as training does, in a third; prints the
+peak resident memory of each, and how much of that can be pages of files.
 """
 
 from __future__ import annotations
@@ -27,17 +27,27 @@ folder = Path(sys.argv[1])
 files = {language: folder / f"text.{language}" for language in ("en", "ru")}
 build_corpus(files, open_tokenizer(folder / "tokenizer.json"), folder / "corpus", source={})
 """
-SAMPLE = """
+READ = """
+import sys
+import numpy as np
+from pathlib import Path
+from mm_kptm.crosslingual.corpora import SampledBlocks, TokenCorpus
+blocks = SampledBlocks(TokenCorpus(Path(sys.argv[1]) / "corpus", 256), float(sys.argv[2]))
+draws = np.random.default_rng(0)
+for _ in range(500):
+    blocks.batch(draws.integers(len(blocks), size=32).tolist())
+print(f"{len(blocks):,} blocks of 256 tokens", end="; ")
+"""
+TRAIN = """
 import sys
 import torch
 from pathlib import Path
-from mm_kptm.crosslingual.corpora.token_corpus import TokenCorpus
+from mm_kptm.crosslingual.corpora import TokenCorpus
 from mm_kptm.datasets.pretraining.token_corpus import BlockSource
 source = BlockSource(TokenCorpus(Path(sys.argv[1]) / "corpus", 256), ("en", "ru"), float(sys.argv[2]))
 draws = torch.Generator().manual_seed(0)
 for _ in range(500):
     source.batch(torch.randint(len(source), (32,), generator=draws).tolist(), draws)
-print(f"{len(source):,} blocks of 256 tokens", end="; ")
 """
 PEAK = """
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
@@ -89,7 +99,8 @@ def main() -> None:
         if not (folder / "tokenizer.json").is_file():
             make(folder, options.megabytes)
         print(f"building {options.megabytes} MB: {measured(BUILD, str(folder))}", flush=True)
-        print(f"drawing: {measured(SAMPLE, str(folder), str(options.language_sampling))}")
+        for what, code in (("drawing", READ), ("drawing as tensors, with torch", TRAIN)):
+            print(f"{what}: {measured(code, str(folder), str(options.language_sampling))}", flush=True)
 
 
 if __name__ == "__main__":

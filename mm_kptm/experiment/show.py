@@ -24,6 +24,8 @@ from mm_kptm.experiment.coverage import (
 )
 from mm_kptm.experiment.settings import Experiment
 from mm_kptm.nn.visibility import Branches
+from mm_kptm.tasks.pretraining import ObjectiveSource, OneAStep
+from mm_kptm.train.protocol import Source
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Shown:
 
 
 def show(settings: Experiment, *, split: str = "train", count: int = 5) -> Shown:
-    """The first examples of a split as the experiment's model reads them.
+    """The first examples of a split as the experiment's model reads them, those of pretraining before any masking.
 
     Raises:
         UserError: as :func:`~mm_kptm.experiment.build.build`; there is no such split, or its examples are no texts.
@@ -58,12 +60,19 @@ def show(settings: Experiment, *, split: str = "train", count: int = 5) -> Shown
     if count < 1:
         raise UserError(f"{count} examples were to be shown; show one at least")
     built = build(settings)
-    source = built.source(split)
+    source = _texts_of(built.source(split))
     indices = list(range(min(count, len(source))))
     batch = source.batch(indices, seeded(0))
     examples = shown_examples(settings, built, batch)
     covered = coverage_of(source) if gives_facts(settings, built.prepared) else None
     return Shown(split, len(source), examples, covered, name_coverage(built.prepared) if covered is not None else None)
+
+
+def _texts_of(source: Source[Any]) -> Source[Any]:
+    """The texts that one source of objectives is prepared from, or the source itself."""
+    if isinstance(source, OneAStep):
+        source = source.source
+    return source.inputs if isinstance(source, ObjectiveSource) else source
 
 
 def shown_examples(settings: Experiment, built: Built, batch: Any) -> tuple[ShownExample, ...]:

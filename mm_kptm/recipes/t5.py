@@ -18,6 +18,7 @@ from mm_kptm.nn.submodules import submodule
 from mm_kptm.systems.published_fields import check_fields
 from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Rename, Rule, Same
+from mm_kptm.systems.text_format import TextFormat
 
 
 class WordEmbedding(nn.Module):
@@ -234,6 +235,7 @@ T5_BASE = Recipe(
     build=t5,
     model_types=("t5",),
     reads=frozenset({"text", "target"}),
+    text=TextFormat(tokenizer="t5"),
     heads={"next-tokens": next_tokens},
     objectives=("span-corruption", "next-tokens"),
     weights=(

@@ -291,7 +291,7 @@ def tokenizer_of(
         lowercase=lowercase,
         ideographs=ideographs,
         segment_words=segment_words,
-        siglip=True if find(system.recipe).text.tokenizer == "siglip" else None,
+        siglip={"siglip": True, "t5": False}.get(find(system.recipe).text.tokenizer),
     )
 
 

@@ -65,9 +65,9 @@ class TextFormat:
 
     template: SequenceTemplate = BERT_TEMPLATE  #: of a text or text pair
     word_template: SequenceTemplate = BERT_TEMPLATE  #: of a text with word-level labels
-    tokenizer: Literal["file", "characters", "clip", "siglip"] = "file"
-    """As the vocabulary file says; K-BERT's characters; CLIP's published pairs where no file says otherwise; or
-    SigLIP's, whose files are those of T5."""
+    tokenizer: Literal["file", "characters", "clip", "siglip", "t5"] = "file"
+    """As the vocabulary file says; K-BERT's characters; CLIP's published pairs where no file says otherwise; SigLIP's
+    or T5's, whose files are alike."""
     fact_wording: Literal["joined", "spaced"] = "spaced"  #: wording of injected facts, unless a task overrides it
     markers: Mapping[str, MarkerTokens] = field(default_factory=dict)  #: mention markers by task
     languages: tuple[str, ...] = ()  #: language codes in the order of the language ids, if the encoder embeds them

@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mm_kptm.batch import Inputs, Tokens
-from mm_kptm.data.tokenizers.opening import OPTIONS, open_tokenizer, siglip_class, tokenizer_files
+from mm_kptm.data.tokenizers.opening import (
+    OPTIONS,
+    T5_CLASS,
+    open_tokenizer,
+    sentinels_beside,
+    siglip_class,
+    tokenizer_files,
+)
 from mm_kptm.data.tokenizers.protocol import Tokenizer, framed
 from mm_kptm.data.tokenizers.siglip import TOKENIZER_CLASS
 from mm_kptm.errors import UserError, nearest
@@ -38,7 +45,7 @@ class TextTokenizer:
         languages: codes in the order of its language ids, where it embeds them.
         lowercase: of an uncased model; None: what the files say.
         ideographs: whether word pieces are cut at every ideograph.
-        siglip: whether the files are SigLIP's; None: as they say.
+        siglip: whether the files are SigLIP's, or T5's, which are alike; None: as they say.
         segment_words: whether XLM's pairs read running text; None: transformers' files do, XLM's own do not.
     """
 
@@ -150,8 +157,10 @@ class TextTokenizer:
         options: dict[str, object] = {"do_lower_case": self.lowercase, "tokenize_chinese_chars": self.ideographs}
         options["segment_words"] = self.segment_words
         named = siglip_class(files[0]) if files else None
-        if self.siglip or named:
+        if self.siglip or (named and self.siglip is None):
             options = {"tokenizer_class": named or TOKENIZER_CLASS}
+        elif self.siglip is False and files and files[0].suffix == ".model":
+            options = {"tokenizer_class": T5_CLASS, "extra_ids": sentinels_beside(files[0])}
         limits: dict[str, object] = {"model_max_length": self.max_length}
         write_json(folder / OPTIONS, limits | {name: value for name, value in options.items() if value is not None})
 

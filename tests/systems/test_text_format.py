@@ -36,7 +36,8 @@ def test_a_template_leaves_room_for_exactly_what_it_adds(template, specials, sin
 def test_the_published_formats_are_those_of_their_families():
     formats = {name: recipe.text for name, recipe in mm_kptm.catalogue().items() if recipe.text != BERT_FORMAT}
     clip = {name for name in formats if find(name).family in ("clip", "open-clip")}
-    assert formats.keys() - clip == {
+    t5 = {name for name in formats if find(name).family in ("t5", "mt5")}
+    assert formats.keys() - clip - t5 == {
         "kbert-base",
         "k-adapter-large",
         "k-adapter-factual",
@@ -49,6 +50,7 @@ def test_the_published_formats_are_those_of_their_families():
         *("uniter-base", "uniter-large", "visualbert-base", "vl-bert-base", "vl-bert-large", "vlp-base"),
     }
     assert all(formats[name] == TextFormat(tokenizer="clip") for name in clip)
+    assert t5 and all(formats[name] == TextFormat(tokenizer="t5") for name in t5)
     assert formats["siglip-b-16"] == TextFormat(tokenizer="siglip")
     assert formats["kbert-base"] == UER_FORMAT
     assert formats["k-adapter-large"].markers["relation-classification"].pieces == ("@", "@", "#", "#")

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from mm_kptm.crosslingual.corpora.code_switching import CodeSwitcher, read_dictionary
     from mm_kptm.crosslingual.corpora.language_sampling import drawn, shares
     from mm_kptm.crosslingual.corpora.parallel_files import read_pairs
+    from mm_kptm.crosslingual.corpora.sampled_blocks import SampledBlocks
+    from mm_kptm.crosslingual.corpora.token_corpus import TokenCorpus, build_corpus
     from mm_kptm.crosslingual.corpora.token_stream import TokenStream
 else:
     __getattr__ = lazy(
@@ -26,6 +28,8 @@ else:
             "code_switching": ["CodeSwitcher", "read_dictionary"],
             "language_sampling": ["drawn", "shares"],
             "parallel_files": ["read_pairs"],
+            "sampled_blocks": ["SampledBlocks"],
+            "token_corpus": ["TokenCorpus", "build_corpus"],
             "token_stream": ["TokenStream"],
         },
     )
@@ -34,7 +38,10 @@ __all__ = [
     "Cleaned",
     "CodeSwitcher",
     "EncodedSentence",
+    "SampledBlocks",
+    "TokenCorpus",
     "TokenStream",
+    "build_corpus",
     "clean",
     "drawn",
     "every_pair",

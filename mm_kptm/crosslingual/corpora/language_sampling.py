@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from mm_kptm.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 
 def shares(counts: Mapping[str, int], factor: float) -> dict[str, float]:
@@ -45,6 +47,8 @@ def drawn(languages: Sequence[str], factor: float, size: int, generator: torch.G
         size: number of samples.
         generator: random generator.
     """
+    import torch  # only here: a corpus is read, with the shares of its languages, where torch is not imported
+
     counts = {language: languages.count(language) for language in dict.fromkeys(languages)}
     output_rows = shares(counts, factor)
     weights = torch.tensor([output_rows[language] / counts[language] for language in languages], dtype=torch.double)

@@ -135,6 +135,11 @@ class TokenCorpus:
         }
 
     @cached_property
+    def languages(self) -> tuple[str, ...]:
+        """In the order in which they lie."""
+        return tuple(self.counts)
+
+    @cached_property
     def blocks(self) -> dict[str, int]:
         """Blocks of every language."""
         return {language: max(1, count // self.block) for language, count in self.counts.items()}

@@ -12,38 +12,76 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mm_kptm.errors import UserError
+from mm_kptm.train.parallel.processes import all_reduce_sum, is_stand_in, rank_and_world_size
 
 UNKNOWN = -1  #: language of the random states that a queue begins with, negatives of every language
 
 
 class RunningBatchNorm(nn.Module):
-    """Batch normalisation with running statistics as untrained parameters, so that they are saved."""
+    """Batch normalisation with running statistics as untrained parameters, so that they are saved.
 
-    def __init__(self, dim: int, *, affine: bool, eps: float = 1e-12, momentum: float = 0.1) -> None:
+    Args:
+        dim: size of the rows.
+        affine: whether normalised rows are scaled and moved by trained parameters.
+        sync_bn: whether the statistics are of the rows of all processes, as in :class:`torch.nn.SyncBatchNorm`, which
+            there is for CUDA alone.
+        eps: added to variances.
+        momentum: share of a batch in the running statistics.
+    """
+
+    def __init__(
+        self, dim: int, *, affine: bool, sync_bn: bool = False, eps: float = 1e-12, momentum: float = 0.1
+    ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(dim)) if affine else None
         self.bias = nn.Parameter(torch.zeros(dim)) if affine else None
         self.running_mean = nn.Parameter(torch.zeros(dim), requires_grad=False)
         self.running_var = nn.Parameter(torch.ones(dim), requires_grad=False)
+        self.sync_bn = sync_bn
         self.eps = eps
         self.momentum = momentum
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, D] -> [B, D]; training uses batch statistics and needs at least two rows."""
+        """[B, D] -> [B, D]; training uses statistics of the batch and needs at least two rows."""
+        if self.training and self.sync_bn and rank_and_world_size()[1] > 1:
+            return self._synchronised(x)
         mean, variance = self.running_mean.detach(), self.running_var.detach()
         batch = self.training and len(x) > 1
         return F.batch_norm(x, mean, variance, self.weight, self.bias, batch, self.momentum, self.eps)
+
+    def _synchronised(self, x: Tensor) -> Tensor:
+        """The rows normalised by the mean and variance of those of every process; a stand-in's do not count."""
+        given, x = x.dtype, x if x.dtype == torch.double else x.float()
+        mine = x[: 0 if is_stand_in() else None]
+        total = all_reduce_sum(torch.cat([mine.sum(0), mine.new_tensor([len(mine)])]))
+        count = total[-1].detach()
+        mean, variance = total[:-1] / count, self.running_var.detach()
+        centred = mine - mean
+        squares = all_reduce_sum(centred.square().sum(0))
+        if count > 1:
+            variance = squares / count
+            with torch.no_grad():
+                self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+                self.running_var.lerp_((squares / (count - 1)).to(self.running_var.dtype), self.momentum)
+        else:
+            mean = self.running_mean.detach()
+        normalised = (x - mean) * (variance + self.eps).rsqrt()
+        if self.weight is not None and self.bias is not None:
+            normalised = normalised * self.weight + self.bias
+        return normalised.to(given)
 
 
 class Projection(nn.Module):
     """Linear layers without bias, each with batch norm, with ReLU between (code of Jiang et al. 2022)."""
 
-    def __init__(self, dim: int, num_layers: int) -> None:
+    def __init__(self, dim: int, num_layers: int, *, sync_bn: bool = False) -> None:
         super().__init__()
         if num_layers < 1:
             raise UserError(f"a projection has at least one layer, not {num_layers}")
         self.linears = nn.ModuleList(nn.Linear(dim, dim, bias=False) for _ in range(num_layers))
-        self.norms = nn.ModuleList(RunningBatchNorm(dim, affine=place < num_layers - 1) for place in range(num_layers))
+        self.norms = nn.ModuleList(
+            RunningBatchNorm(dim, affine=place < num_layers - 1, sync_bn=sync_bn) for place in range(num_layers)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, D] -> [B, D]."""
@@ -63,17 +101,26 @@ class DefinitionContrast(nn.Module):
         queue_size: states that each queue holds.
         multi_queue: whether the queues also hold the language of every state, so that negatives are of one language;
             the random states that they begin with are negatives of every language.
+        sync_bn: whether the projections normalise by the statistics of the batches of all processes.
 
     Raises:
         UserError: a projection has no layer or a queue no state.
     """
 
-    def __init__(self, dim: int, *, num_layers: int = 2, queue_size: int = 32768, multi_queue: bool = False) -> None:
+    def __init__(
+        self,
+        dim: int,
+        *,
+        num_layers: int = 2,
+        queue_size: int = 32768,
+        multi_queue: bool = False,
+        sync_bn: bool = False,
+    ) -> None:
         super().__init__()
         if queue_size < 1:
             raise UserError(f"a queue holds at least one state, but queue_size is {queue_size}")
-        self.word = Projection(dim, num_layers)
-        self.document = Projection(dim, num_layers)
+        self.word = Projection(dim, num_layers, sync_bn=sync_bn)
+        self.document = Projection(dim, num_layers, sync_bn=sync_bn)
         self.documents = nn.Parameter(torch.randn(queue_size, dim) / dim**0.5, requires_grad=False)
         self.words = nn.Parameter(torch.randn(queue_size, dim) / dim**0.5, requires_grad=False)
         languages = torch.full((queue_size,), UNKNOWN)

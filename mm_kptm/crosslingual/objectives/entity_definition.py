@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -59,6 +59,7 @@ class EntityDefinition:
         queue_size: negatives that are kept of either side; as published unless given.
         multi_queue: whether negatives are sentences of the same language and their descriptions alone;
             ``token_labels["language"]`` of the text then numbers the language of every token.
+        sync_bn: whether the projections normalise by the statistics of the batches of all processes.
     """
 
     name = "entity-definition"
@@ -75,6 +76,7 @@ class EntityDefinition:
         document_scale: float = 1.0,
         queue_size: int | None = None,
         multi_queue: bool = False,
+        sync_bn: bool = False,
     ) -> None:
         self.masking = masking
         self.layer = layer
@@ -83,7 +85,7 @@ class EntityDefinition:
         self.word_scale = word_scale
         self.document_scale = document_scale
         self.multi_queue = multi_queue
-        self.head_sizes = {self.name: {**_queue(queue_size), **({"multi_queue": True} if multi_queue else {})}}
+        self.head_sizes = {self.name: {**_sizes(queue_size, sync_bn), **({"multi_queue": True} if multi_queue else {})}}
 
     def prepare(self, inputs: Inputs, generator: torch.Generator) -> DefinedMentions:
         """Mask tokens of the sentences; the descriptions are unchanged.
@@ -192,17 +194,24 @@ class ObjectEntailment:
         temperature: divides the scores.
         normalised: whether vectors are L2-normalised.
         queue_size: negatives that are kept of either side; that of the other objective unless given.
+        sync_bn: whether the projections normalise by the statistics of the batches of all processes.
     """
 
     name = "object-entailment"
 
     def __init__(
-        self, *, layer: int = -1, temperature: float = 0.1, normalised: bool = True, queue_size: int | None = None
+        self,
+        *,
+        layer: int = -1,
+        temperature: float = 0.1,
+        normalised: bool = True,
+        queue_size: int | None = None,
+        sync_bn: bool = False,
     ) -> None:
         self.layer = layer
         self.temperature = temperature
         self.normalised = normalised
-        self.sizes = _queue(queue_size)
+        self.sizes = _sizes(queue_size, sync_bn)
 
     def prepare(self, inputs: Inputs, generator: torch.Generator | None = None) -> Triples:
         """The texts as they are; nothing is drawn.
@@ -241,19 +250,26 @@ PAPER = (
 )
 DESCRIBED_MENTIONS = "mentions of entities with descriptions"
 DESCRIBED_OBJECTS = "triples between entities with descriptions"
-_ARGUMENTS = ("layer", "temperature", "normalised", "queue_size")
+_ARGUMENTS = ("layer", "temperature", "normalised", "queue_size", "sync_bn")
 
 
-def _queue(size: int | None) -> dict[str, int]:
-    return {} if size is None else {"queue_size": size}
+def _sizes(queue_size: int | None, sync_bn: bool) -> dict[str, Any]:
+    return {**({} if queue_size is None else {"queue_size": queue_size}), **({"sync_bn": True} if sync_bn else {})}
 
 
 def entity_definition(
-    encoder: nn.Module, *, num_layers: int = 2, queue_size: int = 32768, multi_queue: bool = False
+    encoder: nn.Module,
+    *,
+    num_layers: int = 2,
+    queue_size: int = 32768,
+    multi_queue: bool = False,
+    sync_bn: bool = False,
 ) -> DefinitionContrast:
     """Projections of both sides, and their queues (Jiang et al. 2022, section 3.2)."""
     dim = cast(Encoder, encoder).dim
-    return DefinitionContrast(dim, num_layers=num_layers, queue_size=queue_size, multi_queue=multi_queue)
+    return DefinitionContrast(
+        dim, num_layers=num_layers, queue_size=queue_size, multi_queue=multi_queue, sync_bn=sync_bn
+    )
 
 
 def _definition(context: ObjectiveContext) -> EntityDefinition:

@@ -22,9 +22,9 @@ from mm_kptm.objectives.spec import TEXTS, ObjectiveContext, ObjectiveSpec
 class SpanPolicy:
     """Choice of the masked positions of a text (Song et al. 2019, section 3.2, as released).
 
-    ``round(length * share)`` positions, both ends of the text counted in its length, in segments of at most
-    ``max_span_length``; the first token never. With probability 0.2 the first segment follows it directly, with 0.2 the
-    last segment ends the text, otherwise segments lie anywhere.
+    ``round(length * share)`` positions, both ends of the text counted in its length, but one at least, in segments of
+    at most ``max_span_length``; the first token never. With probability 0.2 the first segment follows it directly, with
+    0.2 the last segment ends the text, otherwise segments lie anywhere.
     """
 
     share: float = 0.5
@@ -38,8 +38,16 @@ class SpanPolicy:
             )
 
     def places(self, length: int, rng: random.Random) -> list[int]:
-        """Masked positions of a text of ``length`` tokens, in order."""
-        count = min(round(length * self.share), length - 1)
+        """Masked positions of a text of ``length`` tokens, in order.
+
+        Raises:
+            UserError: it has one token.
+        """
+        if length < 2:
+            raise UserError(
+                "the first token of a text is never masked, but a text has no other; leave texts of one token out"
+            )
+        count = min(max(1, round(length * self.share)), length - 1)
         whole, rest = divmod(count, self.max_span_length)
         segments = [self.max_span_length] * whole + [rest] * bool(rest)
         draw = rng.random()
@@ -78,7 +86,7 @@ class MaskedSpanGeneration(NextTokens):
         """Mask spans of the text, to be predicted.
 
         Raises:
-            UserError: there is no text, or no generator.
+            UserError: there is no text, or one of a single token, or no generator.
         """
         if inputs.text is None or generator is None:
             raise UserError(f"{self.name} masks text at random, so it needs inputs with a text and a generator")

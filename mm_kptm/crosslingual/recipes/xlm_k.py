@@ -20,7 +20,12 @@ from mm_kptm.systems.recipe import Recipe
 from mm_kptm.systems.rules import Drop, Rename
 
 #: Arguments of the head by the fields of released training.
-_HEAD_FIELDS = {"head_layers": "num_layers", "memory_bank_size": "queue_size", "multi_queue": "multi_queue"}
+_HEAD_FIELDS = {
+    "head_layers": "num_layers",
+    "memory_bank_size": "queue_size",
+    "multi_queue": "multi_queue",
+    "sync_bn": "sync_bn",
+}
 
 
 def read_definition_config(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,7 +94,7 @@ XLM_K_BASE = Recipe(
         "queues are in no checkpoint: load a head entity-definition with fresh=['heads.entity-definition.words', "
         "'heads.entity-definition.documents']",
         "statistics of the batch in the projections include sentences without an entity, as in the released code; with "
-        "several processes they are of each (sync_bn is off)",
+        "several processes they are of each, or of all with sync_bn",
         "cts_temp, layer_of_cts_loss, enable_l2_norm, word2doc_scale, doc2word_scale of a released configuration are "
         "arguments of the objective: temperature, layer, normalised, word_scale and document_scale",
     ),

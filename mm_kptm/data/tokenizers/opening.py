@@ -13,7 +13,8 @@
 | ``sentencepiece.bpe.model`` and ``vocab.txt`` | ERNIE-M's SentencePiece |
 | another ``.model`` | SentencePiece with special tokens of its own (ALBERT, RemBERT, XLNet) |
 | ``bpe_simple_vocab_16e6.txt.gz``, or ``merges.txt`` alone | CLIP's pairs; it is known in other files, too |
-| ``spiece.model`` or ``tokenizer.json`` beside a ``tokenizer_config.json`` of SigLIP's class | SigLIP's |
+| ``spiece.model`` or ``tokenizer.json`` beside a configuration of SigLIP | SigLIP's |
+| ``spiece.model`` of the same form beside another configuration | T5's, with its sentinels |
 """
 
 from __future__ import annotations
@@ -29,13 +30,15 @@ from mm_kptm.data.tokenizers.laser import CODES, VOCABULARY, LaserTokenizer
 from mm_kptm.data.tokenizers.protocol import Tokenizer
 from mm_kptm.data.tokenizers.sentencepiece import ErnieM, SentencePiece
 from mm_kptm.data.tokenizers.siglip import GEMMA_CLASS, TOKENIZER_CLASS, SiglipTokenizer
-from mm_kptm.data.tokenizers.tokenizer_json import TokenizerJson
+from mm_kptm.data.tokenizers.tokenizer_json import SENTINELS, TokenizerJson
 from mm_kptm.data.tokenizers.wordpiece import WordPiece
 from mm_kptm.errors import UserError
-from mm_kptm.io.records import Record, read_json
+from mm_kptm.io.records import Json, Record, read_json
 
 _ALONE = ("tokenizer.json", "vocab.txt", PUBLISHED)
 OPTIONS = "tokenizer_config.json"  #: transformers' name for how the files are read
+T5_CLASS = "T5Tokenizer"  #: transformers' name
+CONFIG, OPEN_CLIP = "config.json", "open_clip_config.json"  #: of a system
 _MERGES = "merges.txt"  #: of CLIP, where no vocab.json is beside it
 _HUGGING_FACE, _FAIRSEQ = ("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe")
 _WORDS = "dict.txt"
@@ -103,7 +106,8 @@ def open_tokenizer(
         lowercase: whether word pieces and fastBPE's pairs are of an uncased model; when None, they are if none of
             them has a capital. The other kinds say it themselves.
         ideographs: whether word pieces are cut at every ideograph.
-        siglip: whether a ``.model`` or ``tokenizer.json`` is SigLIP's; when None, as a configuration beside it says.
+        siglip: whether a ``.model`` or ``tokenizer.json`` is SigLIP's; when None, as a configuration beside it says. A
+            model of SentencePiece that may be T5's or SigLIP's is refused where none says it.
         segment_words: whether XLM's pairs read running text, which is segmented into words first; when None,
             transformers' files are of running text and XLM's own are not. The other kinds segment by themselves.
 
@@ -147,7 +151,7 @@ def _opened(
         )
         return _cased(opened, _xlm_lowercase(first) if lowercase is None else lowercase)
     if first.suffix == ".model":
-        return _open_model(files)
+        return _open_model(files, siglip)
     if first.suffix == CODES:
         return LaserTokenizer.open(*files)
     if len(files) == 1:
@@ -165,18 +169,46 @@ def _cased(opened: Callable[..., WordPiece | FastBpe], lowercase: bool | None) -
 
 def _xlm_lowercase(file: Path) -> bool | None:
     """What a configuration of transformers beside a file says of case and accents in XLM; None: nothing."""
-    beside = file.with_name(OPTIONS)
-    said = read_json(beside) if beside.is_file() else None
-    lowercase = said.get("do_lowercase_and_remove_accent") if isinstance(said, dict) else None
+    lowercase = _beside(file, OPTIONS).get("do_lowercase_and_remove_accent")
     return lowercase if isinstance(lowercase, bool) else None
 
 
 def siglip_class(file: Path) -> str | None:
-    """The name of SigLIP's tokenizer that a configuration of transformers beside a file gives; None: it gives none."""
-    beside = file.with_name(OPTIONS)
+    """The name of SigLIP's tokenizer, where a configuration beside a file is SigLIP's; None: it is of another system.
+
+    That of the tokenizer counts first, then those of the system, of transformers, of this package or of open_clip.
+    """
+    name, kind = _named(file)
+    if name in (TOKENIZER_CLASS, GEMMA_CLASS):
+        return name
+    return (GEMMA_CLASS if file.suffix == ".json" else TOKENIZER_CLASS) if kind.startswith("siglip") else None
+
+
+def sentinels_beside(file: Path) -> int | None:
+    """How many sentinels T5's vocabulary has, by configurations beside a file; None: they are of no system."""
+    number = _beside(file, OPTIONS).get("extra_ids")
+    if isinstance(number, int) and number >= 0:
+        return number
+    return len(SENTINELS) if any(_named(file)) else None
+
+
+def _named(file: Path) -> tuple[str, str]:
+    """The classes of tokenizer and of system that configurations beside a file name; empty where they name none."""
+    name = str(_beside(file, OPTIONS).get("tokenizer_class") or "").removesuffix("Fast")
+    config = _beside(file, CONFIG)
+    kind = str(config.get("model_type") or config.get("recipe") or "")
+    model = _beside(file, OPEN_CLIP).get("model_cfg")
+    text = model.get("text_cfg") if isinstance(model, dict) else None
+    if isinstance(text, dict) and "SigLIP" in str(text.get("hf_tokenizer_name")):
+        kind = "siglip"
+    return name, kind
+
+
+def _beside(file: Path, name: str) -> dict[str, Json]:
+    """A configuration beside a file; empty where there is none."""
+    beside = file.with_name(name)
     said = read_json(beside) if beside.is_file() else None
-    name = str(said.get("tokenizer_class")).removesuffix("Fast") if isinstance(said, dict) else ""
-    return name if name in (TOKENIZER_CLASS, GEMMA_CLASS) else None
+    return said if isinstance(said, dict) else {}
 
 
 def _model(path: Path) -> tuple[Path, ...]:
@@ -185,9 +217,10 @@ def _model(path: Path) -> tuple[Path, ...]:
     return (path, *[file for file in beside if file.is_file()][:1])
 
 
-def _open_model(files: Sequence[Path]) -> Tokenizer:
+def _open_model(files: Sequence[Path], siglip: bool | None) -> Tokenizer:
     if files[0].name != _MODEL:
-        return SentencePiece.plain(files[0])
+        said = sentinels_beside(files[0])
+        return SentencePiece.plain(files[0], sentinels=len(SENTINELS) if said is None and siglip is False else said)
     if len(files) > 1 and files[1].name != _WORDS:
         return ErnieM.open(*files)
     return SentencePiece.fairseq(*files)

@@ -64,13 +64,16 @@ class SentencePiece:
         return cls(read.engine(vocabulary, unknown), vocabulary, specials)
 
     @classmethod
-    def plain(cls, model: Path) -> SentencePiece:
+    def plain(cls, model: Path, *, sentinels: int | None = None) -> SentencePiece:
         """The ids of the model itself, which holds the special tokens (ALBERT, RemBERT, XLNet, T5).
 
-        T5's vocabulary ends with a hundred sentinels, which stand behind the pieces of a model that has none.
+        Args:
+            model: the model.
+            sentinels: tokens that stand behind the pieces of T5's model, a hundred as published; mT5's has them among
+                its pieces, and no other kind has any. None: it is not known.
 
         Raises:
-            UserError: the file cannot be read, or it lacks a special token.
+            UserError: the file cannot be read, or it lacks a special token; or it may be T5's or SigLIP's.
         """
         read = SentencePieceModel.read(model)
         ids = {piece: number for number, piece in enumerate(read.pieces)}
@@ -88,8 +91,15 @@ class SentencePiece:
                 )
         if all(name in ids for name in T5_SPECIALS):
             pad, unknown, stop = (ids[name] for name in T5_SPECIALS)
-            named = any("<extra_id_" in piece for piece in read.pieces)
-            vocabulary = (*read.pieces, *(() if named else SENTINELS))
+            if any("<extra_id_" in piece for piece in read.pieces):
+                sentinels = 0
+            if sentinels is None:
+                raise UserError(
+                    f"{model} may be of T5, whose vocabulary goes on with {len(SENTINELS)} sentinels, or of SigLIP, "
+                    "whose vocabulary ends with it; lay the tokenizer_config.json or the config.json of its release "
+                    "beside it"
+                )
+            vocabulary = (*read.pieces, *(f"<extra_id_{number}>" for number in reversed(range(sentinels))))
             return cls(read.engine(vocabulary, T5_SPECIALS[1]), vocabulary, t5_specials(pad, unknown, stop))
         raise UserError(
             f"{model} has no special tokens ({', '.join(PLAIN_SPECIALS[0])}, say), and only sentencepiece.bpe.model of "

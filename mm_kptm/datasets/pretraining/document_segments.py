@@ -163,14 +163,17 @@ class Segments:
         sizes = self.lengths[chosen]
         offsets = np.concatenate([[0], sizes.cumsum()])
         pieces = np.bincount(text, weights=lengths, minlength=len(chosen)).astype(np.int64)
-        place = offsets[text[of]] + 1 + second[of]
+        opens = int(self.specials.opens)
+        place = offsets[text[of]] + opens + second[of] * self.specials.between
         place += np.arange(len(of)) - np.repeat(pieces.cumsum() - pieces, pieces)
         total = int(offsets[-1])
         ids = np.full(total, self.specials.stop, np.int64)
-        ids[offsets[:-1]] = self.specials.start
+        if opens:
+            ids[offsets[:-1]] = self.specials.start
         segments = np.zeros(total, np.int64)
         if self.parts > 1:
-            halves = np.bincount(text, weights=lengths * ~second, minlength=len(chosen)).astype(np.int64) + 2
+            halves = np.bincount(text, weights=lengths * ~second, minlength=len(chosen)).astype(np.int64)
+            halves += opens + self.specials.between
             at = np.arange(total) - np.repeat(offsets[:-1], sizes)
             segments = (at >= np.repeat(halves, sizes)).astype(np.int64)
         found = {"ids": ids, "segments": segments, "positions": np.arange(total) - np.repeat(offsets[:-1], sizes)}

@@ -97,7 +97,7 @@ def read_felt(path: str | Path, lexicon: SentiWordNet, tokenizer: Tokenizer) -> 
 
 def packed(texts: list[SentimentText], specials: Specials, max_length: int) -> InputSource:
     """Packed texts with the part-of-speech tags and polarities of their words."""
-    columns = felt_columns(texts, specials.start, specials.stop, max_length=max_length)
+    columns = felt_columns(texts, specials, max_length=max_length)
     marks = {MARK + name: columns[name] for name in UNKNOWN}
     positions = [range(len(ids)) for ids in columns["ids"]]
     return InputSource(Packed.of(ids=columns["ids"], positions=positions, units=columns["units"], **marks))

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from mm_kptm.batch import Inputs, SequenceLayout, Tokens
-from mm_kptm.crosslingual.corpora.language_sampling import shares
+from mm_kptm.crosslingual.corpora.sampled_blocks import SampledBlocks
 from mm_kptm.crosslingual.corpora.token_corpus import TokenCorpus, build_corpus
 from mm_kptm.crosslingual.objectives.masking import xlm_masking
 from mm_kptm.data.token_store import once
@@ -85,35 +85,27 @@ class BlockSource:
     seed: int = 0
 
     @cached_property
-    def _drawn(self) -> tuple[NDArray[np.int64], dict[str, NDArray[np.int64]]]:
-        """First example of every language and the end, and the blocks of its examples, by language."""
-        blocks = self.corpus.blocks
-        if self.factor is None:
-            numbers = {language: np.arange(count) for language, count in blocks.items()}
-        else:
-            generator = torch.Generator().manual_seed(self.seed)
-            total = sum(blocks.values())
-            numbers = {
-                language: torch.randint(blocks[language], (max(1, round(share * total)),), generator=generator).numpy()
-                for language, share in shares(blocks, self.factor).items()
-            }
-        return np.cumsum([0, *map(len, numbers.values())]), numbers
+    def _blocks(self) -> SampledBlocks:
+        return SampledBlocks(self.corpus, self.factor, self.seed)
 
     def __len__(self) -> int:
-        return int(self._drawn[0][-1])
+        return len(self._blocks)
 
     def length(self, index: int) -> int:
         """Tokens of a block."""
-        return self.corpus.length(self._place(index)[0])
+        return self._blocks.length(index)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of every block, [N]."""
+        return self._blocks.lengths
 
     def batch(self, indices: Sequence[int], generator: torch.Generator) -> Inputs:
         """The blocks of the given indices; positions count from the first token of each."""
-        places = [self._place(index) for index in indices]
-        rows = [self.corpus.read(language, block) for language, block in places]
-        self.corpus.release()
-        layout = SequenceLayout(tuple(map(len, rows)))
-        ids = torch.from_numpy(np.concatenate(rows))
-        spoken = torch.tensor([self.languages.index(language) for language, _ in places])
+        blocks = self._blocks.batch(indices)
+        layout = SequenceLayout(tuple(len(block.ids) for block in blocks))
+        ids = torch.from_numpy(np.concatenate([block.ids for block in blocks]))
+        spoken = torch.tensor([self.languages.index(block.language) for block in blocks])
         return Inputs(
             text=Tokens(
                 ids=ids,
@@ -123,12 +115,6 @@ class BlockSource:
                 languages=spoken[layout.sequence_ids(ids.device)],
             )
         )
-
-    def _place(self, index: int) -> tuple[str, int]:
-        firsts, numbers = self._drawn
-        at = int(np.searchsorted(firsts, index, side="right")) - 1
-        language = list(numbers)[at]
-        return language, int(numbers[language][index - int(firsts[at])])
 
 
 def pretraining(data: TokenCorpusData, request: DataRequest) -> PreparedData:

@@ -16,6 +16,7 @@ import torch
 
 from mm_kptm.batch import Tokens
 from mm_kptm.data.masking.units import NO_GROUP
+from mm_kptm.data.tokenizers.protocol import Specials, framed
 from mm_kptm.errors import UserError
 from mm_kptm.io.text_lines import numbered_lines
 
@@ -159,42 +160,43 @@ def label_sentiment(
 
 
 def felt_columns(
-    texts: Sequence[SentimentText], start: int, stop: int, *, max_length: int = 512
+    texts: Sequence[SentimentText], specials: Specials, *, max_length: int = 512
 ) -> dict[str, list[list[int]]]:
     """Columns of labelled texts, one list per text: ``ids``, ``units`` (word indices) and labels of :data:`UNKNOWN`.
 
     Args:
         texts: labelled texts.
-        start: id of the special token before a text, with unknown labels.
-        stop: id of the special token after a text, with unknown labels.
-        max_length: maximum number of tokens of a text, these two counted; longer texts are truncated.
+        specials: special tokens, which stand around a text with unknown labels.
+        max_length: maximum number of tokens of a text, these counted; longer texts are truncated.
 
     Raises:
         UserError: a text has an invalid grade.
     """
     columns: dict[str, list[list[int]]] = {name: [] for name in ("ids", "units", *UNKNOWN)}
+    room, before = max_length - specials.around(1), int(specials.opens)
     for place, text in enumerate(texts):
         if not 0 <= text.grade <= UNGRADED:
             raise UserError(
                 f"text {place} has the grade {text.grade}; grades are 0 to {GRADES - 1}, {UNGRADED} for none"
             )
         pieces = [(piece, number, word) for number, word in enumerate(text.words) for piece in word.pieces]
-        pieces = pieces[: max_length - 2]
-        columns["ids"].append([start, *(piece for piece, _, _ in pieces), stop])
-        columns["units"].append([NO_GROUP, *(number for _, number, _ in pieces), NO_GROUP])
+        pieces = pieces[:room]
+        columns["ids"].append(framed(specials, [piece for piece, _, _ in pieces])[0])
         known = {
+            "units": [number for _, number, _ in pieces],
             "part": [word.part for _, _, word in pieces],
             "polarity": [word.polarity for _, _, word in pieces],
             "grade": [text.grade] * len(pieces),
         }
         for name, numbers in known.items():
-            columns[name].append([UNKNOWN[name], *numbers, UNKNOWN[name]])
+            unknown = UNKNOWN.get(name, NO_GROUP)
+            columns[name].append([*[unknown] * before, *numbers, unknown])
     return columns
 
 
-def felt_tokens(texts: Sequence[SentimentText], start: int, stop: int, *, max_length: int = 512) -> Tokens:
+def felt_tokens(texts: Sequence[SentimentText], specials: Specials, *, max_length: int = 512) -> Tokens:
     """Tokens of labelled texts for an encoder; arguments and errors as in :func:`felt_columns`."""
-    columns = felt_columns(texts, start, stop, max_length=max_length)
+    columns = felt_columns(texts, specials, max_length=max_length)
     return replace(
         Tokens.of(columns["ids"], mask_groups=columns["units"]),
         token_labels={

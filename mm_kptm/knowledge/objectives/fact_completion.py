@@ -20,7 +20,7 @@ from torch import Tensor
 from mm_kptm.adaptation.layer_stack import text_stack
 from mm_kptm.adaptation.side_adapter import AdaptedStream
 from mm_kptm.batch import Inputs, Movable, Tokens
-from mm_kptm.data.tokenizers.protocol import Specials
+from mm_kptm.data.tokenizers.protocol import Specials, framed
 from mm_kptm.errors import UserError
 from mm_kptm.systems.system import System
 
@@ -68,7 +68,7 @@ class FactCompletion:
         numbers = torch.randint(len(self.facts), (len(inputs),), generator=generator).tolist()
         special = self.specials
         chosen = sorted((self.facts[number] for number in numbers), key=lambda fact: len(fact.words))
-        text = Tokens.of([(special.start, *fact.words, special.mask, special.stop) for fact in chosen])
+        text = Tokens.of([framed(special, (*fact.words, special.mask))[0] for fact in chosen])
         ends = torch.tensor(text.layout.offsets[1:])
         return OpenFacts(Inputs(text=text), ends - 2, torch.tensor([fact.object for fact in chosen]))
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed
@@ -129,6 +129,31 @@ def all_gather_rows(rows: Tensor) -> Tensor:
     gathered = [torch.empty_like(padded) for _ in range(processes)]
     torch.distributed.all_gather(gathered, padded)
     return torch.cat([part[: int(count)] for part, count in zip(gathered, counts, strict=True)])
+
+
+class _AllReduceSum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        total = values.clone(memory_format=torch.contiguous_format)
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone(memory_format=torch.contiguous_format)
+        torch.distributed.all_reduce(total)
+        return total
+
+
+def all_reduce_sum(values: Tensor) -> Tensor:
+    """Sum of the tensors of every process, which all have one shape.
+
+    The gradient of the sum is that of the losses of all processes together, so every process must compute one.
+    """
+    if rank_and_world_size()[1] == 1:
+        return values
+    total: Tensor = _AllReduceSum.apply(values)
+    return total
 
 
 @contextmanager

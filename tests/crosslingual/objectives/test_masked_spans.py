@@ -71,5 +71,7 @@ def test_mass_learns_to_write_a_span() -> None:
 def test_mass_refuses_shares_and_inputs_that_cannot_be() -> None:
     with pytest.raises(UserError, match=r"not 1\.5 in segments of 3"):
         SpanPolicy(1.5, 3)
+    with pytest.raises(UserError, match=r"^the first token of a text is never masked, but a text has no other; leave"):
+        SpanPolicy().places(1, random.Random(0))
     with pytest.raises(UserError, match="needs inputs with a text and a generator"):
         MaskedSpanGeneration(mask_id=5, vocab_size=9).prepare(Inputs(text=Tokens.of([[1, 2]])))

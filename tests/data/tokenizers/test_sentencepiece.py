@@ -1,15 +1,18 @@
 """Models of SentencePiece are read without its library, and cut as it does."""
 
+import json
 import struct
 from pathlib import Path
 
 import pytest
 
+import mm_kptm
 from mm_kptm.data.tokenizers.opening import open_tokenizer, tokenizer_files
 from mm_kptm.data.tokenizers.sentencepiece import ErnieM, SentencePiece
 from mm_kptm.data.tokenizers.sentencepiece_model import BYTE, CONTROL, NORMAL, UNKNOWN, SentencePieceModel
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.span_corruption import sentinels_of
+from mm_kptm.systems.saved import tokenizer_of
 
 Piece = tuple[str, float, int]
 CORE: list[Piece] = [("<unk>", 0.0, UNKNOWN), ("<s>", 0.0, CONTROL), ("</s>", 0.0, CONTROL)]
@@ -134,16 +137,67 @@ def test_what_a_vocabulary_lacks_is_named(tmp_path: Path) -> None:
         SentencePiece.fairseq(path, tmp_path / "dict.txt")
 
 
+T5_CORE: list[Piece] = [("<pad>", 0.0, CONTROL), ("</s>", 0.0, CONTROL), ("<unk>", 0.0, UNKNOWN)]
+
+
 def test_a_model_of_t5_is_followed_by_its_sentinels(tmp_path: Path) -> None:
-    core: list[Piece] = [("<pad>", 0.0, CONTROL), ("</s>", 0.0, CONTROL), ("<unk>", 0.0, UNKNOWN)]
-    (tmp_path / "spiece.model").write_bytes(model([*core, *WORDS]))
-    tokenizer = open_tokenizer(tmp_path / "spiece.model")
+    path = tmp_path / "spiece.model"
+    path.write_bytes(model([*T5_CORE, *WORDS]))
+    tokenizer = open_tokenizer(path, siglip=False)
     assert len(tokenizer) == 3 + len(WORDS) + 100
     assert (tokenizer.vocabulary[-1], tokenizer.vocabulary[-100]) == ("<extra_id_0>", "<extra_id_99>")
     assert not tokenizer.specials.opens and tokenizer.specials.stop == 1
     assert max(tokenizer.encode("ab <extra_id_0>").ids) < 3 + len(WORDS), "in a text they are text"
-    listed: list[Piece] = [*core, *WORDS, ("▁<extra_id_1>", -9.0, NORMAL), ("▁<extra_id_0>", -9.0, NORMAL)]
-    (tmp_path / "spiece.model").write_bytes(model(listed))
-    tokenizer = open_tokenizer(tmp_path / "spiece.model")
+    listed: list[Piece] = [*T5_CORE, *WORDS, ("▁<extra_id_1>", -9.0, NORMAL), ("▁<extra_id_0>", -9.0, NORMAL)]
+    path.write_bytes(model(listed))
+    tokenizer = open_tokenizer(path)
     assert len(tokenizer) == len(listed), "mT5's are in the model"
     assert sentinels_of(tokenizer.vocabulary, len(tokenizer), tokenizer.specials) == [len(listed) - 1, len(listed) - 2]
+
+
+@pytest.mark.parametrize(
+    ("file", "said", "sentinels"),
+    [
+        ("config.json", {"model_type": "t5"}, 100),
+        ("config.json", {"recipe": "t5-small"}, 100),
+        ("config.json", {"model_type": "siglip"}, None),
+        ("config.json", {"recipe": "siglip-b-16"}, None),
+        ("tokenizer_config.json", {"tokenizer_class": "T5TokenizerFast"}, 100),
+        ("tokenizer_config.json", {"tokenizer_class": "T5Tokenizer", "extra_ids": 7}, 7),
+        ("tokenizer_config.json", {"extra_ids": 0}, 0),
+        ("tokenizer_config.json", {"tokenizer_class": "SiglipTokenizer"}, None),
+        ("open_clip_config.json", {"model_cfg": {"text_cfg": {"hf_tokenizer_name": "timm/ViT-B-16-SigLIP"}}}, None),
+    ],
+)
+def test_whose_a_model_is_says_a_configuration_beside_it(
+    file: str, said: dict[str, object], sentinels: int | None, tmp_path: Path
+) -> None:
+    """None: it is of SigLIP, which has no sentinel, reads small letters without punctuation and pads with the end."""
+    (tmp_path / "spiece.model").write_bytes(model([*T5_CORE, *WORDS]))
+    (tmp_path / file).write_text(json.dumps(said))
+    tokenizer = open_tokenizer(tmp_path)
+    assert len(tokenizer) == 3 + len(WORDS) + (sentinels or 0)
+    assert tokenizer.encode("AB!").texts == (("▁ab",) if sentinels is None else ("▁", "AB!"))
+    assert tokenizer.specials.pad == (1 if sentinels is None else 0)
+
+
+def test_a_model_that_may_be_of_two_systems_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "spiece.model"
+    path.write_bytes(model([*T5_CORE, *WORDS]))
+    expected = r"spiece.model may be of T5, whose vocabulary goes on with 100 sentinels, or of SigLIP, whose vocabulary"
+    for folder_or_file in (tmp_path, path):
+        with pytest.raises(UserError, match=expected):
+            open_tokenizer(folder_or_file)
+    (tmp_path / "tokenizer_config.json").write_text("{}")
+    with pytest.raises(UserError, match=r"lay the tokenizer_config.json or the config.json of its release beside it$"):
+        open_tokenizer(path)
+
+
+def test_a_saved_t5_has_a_tokenizer_that_says_whose_it_is(tmp_path: Path) -> None:
+    (tmp_path / "spiece.model").write_bytes(model([*T5_CORE, *WORDS]))
+    sizes = {"dim": 8, "num_heads": 2, "head_dim": 4, "num_layers": 1, "ffn_dim": 8, "vocab_size": 3 + len(WORDS) + 100}
+    system = mm_kptm.build("t5-small", **sizes)
+    system.tokenizer = tokenizer_of(system, tmp_path / "spiece.model")
+    mm_kptm.save(system, tmp_path / "saved")
+    (tmp_path / "saved" / "config.json").unlink()
+    assert open_tokenizer(tmp_path / "saved").vocabulary == system.tokenizer.pieces.vocabulary

@@ -16,6 +16,7 @@ from mm_kptm.datasets.pretraining.document_sources import segments
 from mm_kptm.preprocessing.tokenized_documents import TokenizedDocuments
 
 SPECIALS = Specials(0, 1, 2, 3, 4)
+ROBERTA, T5 = Specials(0, 1, 2, 3, 4, between=2), Specials(0, 1, 0, 3, 1, opens=False)
 
 
 def made(dice: random.Random) -> list[list[DocumentSentence]]:
@@ -53,30 +54,31 @@ def halved(chunk):
     return chunk[:cut], chunk[cut:]
 
 
-def columns(parts, others):
+def columns(parts, others, specials):
     """Every column of a text, written piece by piece."""
-    ids, numbers = framed(SPECIALS, *([token for one in part for token in one.ids] for part in parts))
-    rows = [(-1, -1, -1, -1)]
+    ids, numbers = framed(specials, *([token for one in part for token in one.ids] for part in parts))
+    rows = [(-1, -1, -1, -1)] * specials.opens
     units = sentences = 0
-    for part in parts:
+    for number, part in enumerate(parts, 1):
         for one in part:
             for token, unit, capital in zip(one.ids, one.units, one.capitals, strict=True):
                 rows.append((units + unit, int(capital), sentences, -1 if others is None else int(token in others)))
             units += max(one.units) + 1
             sentences += 1
-        rows.append((-1, -1, -1, -1))
+        rows += [(-1, -1, -1, -1)] * (specials.between if number < len(parts) else 1)
     return [*zip(ids, numbers, range(len(ids)), *zip(*rows, strict=True), strict=True)]
 
 
 @pytest.mark.parametrize("block", [4, document_segments.BLOCK])
 @pytest.mark.parametrize("parts", [1, 2])
 @pytest.mark.parametrize("max_length", [9, 14, 100])
+@pytest.mark.parametrize("specials", [SPECIALS, ROBERTA, T5])
 def test_texts_are_those_made_sentence_by_sentence(
-    parts: int, max_length: int, block: int, monkeypatch: pytest.MonkeyPatch
+    parts: int, max_length: int, block: int, specials: Specials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(document_segments, "BLOCK", block)  # documents of one to seven sentences
     documents = made(random.Random(max_length))
-    room = max_length - SPECIALS.around(parts)
+    room = max_length - specials.around(parts)
     expected = []
     for document in documents:
         whole = chunked(document, room)
@@ -84,8 +86,8 @@ def test_texts_are_those_made_sentence_by_sentence(
             others = {token for at, other in enumerate(whole) if at != place for one in other for token in one.ids}
             split = (chunk,) if parts == 1 else halved(chunk)
             if split is not None:
-                expected.append(columns(split, others if len(whole) > 1 else None))
-    source = segments(TokenizedDocuments.of(documents), SPECIALS, max_length, parts, document_words=True)
+                expected.append(columns(split, others if len(whole) > 1 else None, specials))
+    source = segments(TokenizedDocuments.of(documents), specials, max_length, parts, document_words=True)
     assert [source.length(index) for index in range(len(source))] == list(map(len, expected))
     for indices in (range(len(source)), [3, 1, 1, 2]):
         text = source.batch(indices, seeded(0)).text

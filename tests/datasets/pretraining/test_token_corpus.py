@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 import tracemalloc
 from collections import Counter
 from pathlib import Path
@@ -13,6 +15,7 @@ import torch
 
 from mm_kptm import config
 from mm_kptm.crosslingual.corpora import token_corpus
+from mm_kptm.crosslingual.corpora.sampled_blocks import SampledBlocks
 from mm_kptm.crosslingual.corpora.token_corpus import TokenCorpus, build_corpus
 from mm_kptm.data.sampler import seeded
 from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
@@ -24,6 +27,8 @@ from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import build
 from mm_kptm.experiment.run import train
 from mm_kptm.experiment.settings import Experiment
+from mm_kptm.experiment.show import show
+from mm_kptm.train.protocol import lengths_of
 
 WORDS = ["a", "b", "c", "d", "e", "f", "g", "h"]
 STOP = BERT_SPECIALS.index("[SEP]")
@@ -63,6 +68,7 @@ def test_languages_have_their_shares(factor: float | None, expected: float, file
     firsts = batch.text.languages[batch.text.layout.starts(batch.text.ids.device)].tolist()
     assert Counter(firsts)[0] / len(source) == pytest.approx(expected, abs=0.03)
     assert [source.length(index) for index in range(len(source))] == list(batch.text.layout.lengths)
+    assert lengths_of(source).tolist() == list(batch.text.layout.lengths)
     again = BlockSource(source.corpus, ("de", "en"), factor).batch(range(len(source)), seeded(9))
     assert torch.equal(again.text.ids, batch.text.ids), "which blocks there are depends on the seed of the data alone"
 
@@ -107,6 +113,8 @@ def test_it_is_trained_on_and_built_once(files: dict[str, Path], tmp_path: Path)
     path = tmp_path / "stream.yaml"
     path.write_text(json.dumps(settings))
     experiment = config.read(Experiment, path)
+    shown = show(experiment, count=2)
+    assert [one.text for one in shown.examples] == ["a b [SEP] c [SEP]"] * 2, "blocks before any masking"
     train(experiment, tmp_path / "run", progress=False)
     written = (tmp_path / "corpus" / "tokens.npy").stat().st_mtime_ns
     train(experiment, tmp_path / "run", resume=True, progress=False)
@@ -137,18 +145,43 @@ def test_peak_memory_of_a_process_does_not_grow_with_the_text(tmp_path: Path) ->
     """Four times the text takes at most a tenth of it more to build, and to draw from beside the mapped pages."""
     from benchmarks import corpus as benchmark
 
-    peaks: dict[str, list[int]] = {"build": [], "draw": []}
+    peaks: dict[str, list[int]] = {"build": [], "read": [], "train": []}
     for megabytes in (8, 32):
         folder = tmp_path / str(megabytes)
         folder.mkdir()
         benchmark.make(folder, megabytes)
-        for what, code, arguments in (("build", benchmark.BUILD, ()), ("draw", benchmark.SAMPLE, ("0.3",))):
+        for what, code, arguments in (
+            ("build", benchmark.BUILD, ()),
+            ("read", benchmark.READ, ("0.3",)),
+            ("train", benchmark.TRAIN, ("0.3",)),
+        ):
             said = benchmark.measured(code, str(folder), *arguments)
             peak, mapped = (int(number) for number in re.findall(r"(\d+) MB", said))
-            peaks[what].append(peak - (mapped if what == "draw" else 0))
-    assert max(peaks["build"] + peaks["draw"]) < 500
+            peaks[what].append(peak - (mapped if what == "train" else 0))
+    assert max(peaks["build"] + peaks["read"]) < 150 and max(peaks["train"]) < 500, peaks
     for first, second in peaks.values():
         assert second - first < 2.4 + 8, peaks  # megabytes; the allocator moves by a few
+
+
+def test_blocks_are_read_and_drawn_where_torch_is_not_imported(files: dict[str, Path], tmp_path: Path) -> None:
+    found = corpus(files, tmp_path, 6)
+    code = f"""
+import sys
+from pathlib import Path
+from mm_kptm.crosslingual.corpora import SampledBlocks, TokenCorpus
+blocks = SampledBlocks(TokenCorpus(Path({str(found.folder)!r}), 6), 0.5, seed=3)
+for language, ids in blocks.batch(range(len(blocks))):
+    print(language, *ids)
+assert not {{"torch", "transformers"}} & set(sys.modules), "drawing needs no torch"
+"""
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    here = SampledBlocks(found, 0.5, seed=3)
+    drawn = here.batch(range(len(here)))
+    assert printed.splitlines() == [" ".join((block.language, *map(str, block.ids))) for block in drawn]
+    trained = BlockSource(found, ("de", "en"), 0.5, seed=3).batch(range(len(here)), seeded(0))
+    assert trained.text.ids.tolist() == np.concatenate([block.ids for block in drawn]).tolist()
+    with pytest.raises(IndexError, match=f"there is no block {len(here)} among {len(here)}"):
+        here.batch([len(here)])
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps").is_file(), reason="resident pages are read where Linux tells them")

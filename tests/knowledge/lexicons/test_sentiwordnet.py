@@ -1,11 +1,13 @@
 """SentiWordNet becomes labels of words, and labelled words become tokens that know them."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from mm_kptm.data.tokenizers.protocol import Specials
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.lexicons.sentiwordnet import (
     NEGATIVE,
@@ -21,6 +23,7 @@ from mm_kptm.knowledge.lexicons.sentiwordnet import (
     label_sentiment,
 )
 
+SPECIALS = Specials(pad=1, unknown=3, start=0, stop=2, mask=4, between=2)  #: of RoBERTa
 FILE = """# SentiWordNet v3.0
 #
 a\t00001740\t0.75\t0\tgood#1 fine#2\tof high quality; "a good meal"
@@ -112,7 +115,7 @@ def test_pieces_know_what_their_word_is() -> None:
         SentimentText((SentimentWord((7, 8), 1, POSITIVE), SentimentWord((9,), OTHER, NEUTRAL)), 4),
         SentimentText((SentimentWord((6,), 3, NEGATIVE),)),
     ]
-    tokens = felt_tokens(texts, 0, 2)
+    tokens = felt_tokens(texts, SPECIALS)
     assert tokens.ids.tolist() == [0, 7, 8, 9, 2, 0, 6, 2] and tokens.layout.lengths == (5, 3)
     assert tokens.mask_groups is not None and tokens.token_labels is not None
     assert tokens.mask_groups.tolist() == [-1, 0, 0, 1, -1, -1, 5, -1]
@@ -122,17 +125,27 @@ def test_pieces_know_what_their_word_is() -> None:
     assert tokens.token_labels["grade"].tolist() == [UNGRADED, 4, 4, 4, UNGRADED, UNGRADED, UNGRADED, UNGRADED]
 
 
+def test_nothing_stands_in_front_of_a_text_that_has_no_start_token() -> None:
+    texts = [SentimentText((SentimentWord((7, 8, 9), 1, POSITIVE),), 4), SentimentText((SentimentWord((6,), 3, 0),))]
+    tokens = felt_tokens(texts, replace(SPECIALS, opens=False), max_length=3)
+    assert tokens.ids.tolist() == [7, 8, 2, 6, 2] and tokens.layout.lengths == (3, 2)
+    assert tokens.mask_groups is not None and tokens.mask_groups.tolist() == [0, 0, -1, 3, -1]
+    assert tokens.token_labels is not None
+    assert tokens.token_labels["part"].tolist() == [1, 1, OTHER, 3, OTHER]
+    assert tokens.token_labels["grade"].tolist() == [4, 4, UNGRADED, UNGRADED, UNGRADED]
+
+
 def test_long_texts_are_cut() -> None:
-    tokens = felt_tokens([SentimentText((SentimentWord((7, 8, 9), 1, POSITIVE),), 0)], 0, 2, max_length=4)
+    tokens = felt_tokens([SentimentText((SentimentWord((7, 8, 9), 1, POSITIVE),), 0)], SPECIALS, max_length=4)
     assert tokens.ids.tolist() == [0, 7, 8, 2] and tokens.token_labels is not None
     assert all(len(mark) == 4 for mark in tokens.token_labels.values())
 
 
 def test_a_grade_that_there_is_not_is_refused() -> None:
     with pytest.raises(UserError, match=r"^text 1 has the grade 6; grades are 0 to 4, 5 for none$"):
-        felt_tokens([SentimentText(()), SentimentText((), 6)], 0, 2)
+        felt_tokens([SentimentText(()), SentimentText((), 6)], SPECIALS)
 
 
 def test_tokens_move_with_what_they_know() -> None:
-    moved = felt_tokens([SentimentText((SentimentWord((7,), 1, POSITIVE),), 0)], 0, 2).to(torch.device("meta"))
+    moved = felt_tokens([SentimentText((SentimentWord((7,), 1, POSITIVE),), 0)], SPECIALS).to(torch.device("meta"))
     assert moved.token_labels is not None and {mark.device.type for mark in moved.token_labels.values()} == {"meta"}

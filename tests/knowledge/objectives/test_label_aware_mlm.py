@@ -7,6 +7,7 @@ import torch
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
+from mm_kptm.data.tokenizers.protocol import Specials
 from mm_kptm.errors import UserError
 from mm_kptm.knowledge.lexicons.sentiwordnet import (
     NEGATIVE,
@@ -24,6 +25,7 @@ from mm_kptm.systems.system import System
 
 GOOD, BAD = SentimentWord((10, 11), 1, POSITIVE), SentimentWord((12,), 1, NEGATIVE)
 TABLE, OF = SentimentWord((13,), 3, NEUTRAL), SentimentWord((14,), OTHER, NEUTRAL)
+SPECIALS = Specials(pad=1, unknown=3, start=0, stop=2, mask=4, between=2)  #: of RoBERTa
 MASKING = Masking(3, pool=(20, 30), never=frozenset({0, 1, 2}))
 SIZES = {"dim": 16, "num_heads": 2, "num_layers": 1, "ffn_dim": 24, "vocab_size": 30, "max_positions": 40}
 
@@ -33,7 +35,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 
 def inputs(*texts: SentimentText) -> Inputs:
-    return Inputs(text=felt_tokens(texts, 0, 2, max_length=10**6))
+    return Inputs(text=felt_tokens(texts, SPECIALS, max_length=10**6))
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 import mm_kptm
 from mm_kptm.batch import Inputs, Tokens
+from mm_kptm.data.tokenizers.protocol import Specials
 from mm_kptm.knowledge.lexicons.sentiwordnet import UNKNOWN, SentimentText, SentimentWord, felt_tokens
 from mm_kptm.systems.assembly import parameters
 from mm_kptm.systems.system import System
@@ -23,6 +24,7 @@ SIZES: dict[str, Any] = {
     "vocab_size": 30,
     "max_positions": 20,
 }
+SPECIALS = Specials(pad=1, unknown=3, start=0, stop=2, mask=4, between=2)  #: of RoBERTa
 TEXTS = [
     SentimentText((SentimentWord((5, 6), 1, 1), SentimentWord((7,), 3, 2)), 4),
     SentimentText((SentimentWord((8,), 0, 0),), 1),
@@ -43,7 +45,7 @@ def system() -> System:
 
 @torch.no_grad()
 def test_a_token_adds_what_is_known_of_it(system: System) -> None:
-    tokens = felt_tokens(TEXTS, 0, 2)
+    tokens = felt_tokens(TEXTS, SPECIALS)
     embed: Any = system.encoder.embed.text
     assert tokens.token_labels is not None
     expected = embed.word(tokens.ids) + embed.position(tokens.positions + 2) + embed.segment.weight
@@ -74,7 +76,7 @@ def test_without_its_tables_it_is_roberta(system: System) -> None:
 
 @torch.no_grad()
 def test_a_text_beside_another_changes_nothing(system: System) -> None:
-    alone, beside = (system(Inputs(text=felt_tokens(texts, 0, 2))).text[:5] for texts in (TEXTS[:1], TEXTS))
+    alone, beside = (system(Inputs(text=felt_tokens(texts, SPECIALS))).text[:5] for texts in (TEXTS[:1], TEXTS))
     torch.testing.assert_close(alone, beside)
 
 
@@ -135,5 +137,5 @@ def test_released_files_load(system: System, tmp_path: Path) -> None:
     back = mm_kptm.load("sentilare", tmp_path / "model.safetensors", heads=heads, **sizes)
     theirs = parameters(back)
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in parameters(system).items())
-    text = Inputs(text=felt_tokens(TEXTS, 0, 2))
+    text = Inputs(text=felt_tokens(TEXTS, SPECIALS))
     assert torch.equal(back(text).text, system(text).text)
