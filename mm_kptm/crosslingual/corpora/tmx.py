@@ -59,7 +59,7 @@ def tmx_units(path: Path) -> Iterator[TranslationUnit]:
         try:
             body = None
             source = file if encoding is None else codecs.getreader(encoding)(file)
-            for event, element in ElementTree.iterparse(source, events=("start", "end")):  # type: ignore[arg-type]
+            for event, element in ElementTree.iterparse(source, events=("start", "end")):
                 if event == "start":
                     body = element if element.tag == "body" else body
                 elif element.tag == "tu":
