@@ -54,7 +54,7 @@ def _align(options: argparse.Namespace) -> int:
     from mm_kptm.io.text_lines import is_blank
 
     first, _, second = options.languages.partition("-")
-    if not first or not second or "-" in second:
+    if not first or not second or "-" in second or first == second:
         raise UserError(f"--languages is {options.languages!r}; name two, that of SOURCE first, as in de-en")
     languages = (first, second)
     if (options.pieces is None) == (options.alignments is None or options.out is None):

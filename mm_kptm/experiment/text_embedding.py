@@ -40,7 +40,7 @@ class TextVectors:
     @torch.no_grad()
     def __call__(self, texts: Sequence[str]) -> Tensor:
         """Embed texts: [N] -> [N, D]."""
-        room = self.max_length - 2
+        room = self.max_length - self.tokenizer.specials.around(1)
         whole = (text.encode("utf-8", "replace").decode("utf-8") for text in texts)  # no lone surrogates
         ids = [framed(self.tokenizer.specials, self.tokenizer.encode(text).ids[:room])[0] for text in whole]
         order = sorted(range(len(ids)), key=lambda index: len(ids[index]))

@@ -99,7 +99,7 @@ class TextEncoding:
         ids, segments = [ids for ids, _ in framings], [segments for _, segments in framings]
         counted = [range(len(one)) for one in ids] if positions is None else positions
         packed = Packed.of(ids=ids, positions=counted, segments=segments)
-        return self._with_languages(packed, spoken)
+        return self._with_languages(packed, [*spoken])
 
     def cut(self, text: TextExample) -> list[tuple[Pieces, int]]:
         """Tokenize every part, and truncate: of two parts the longer one is shortened."""
@@ -136,7 +136,7 @@ class TextEncoding:
         if self.injector is None:
             packed = Packed(packed.offsets, {name: packed.columns[name] for name in ("ids", "positions")})
         packed = Packed(packed.offsets, {**packed.columns, "segments": self._segments(packed)})
-        return self._with_languages(packed, [text.language for text in texts])
+        return self._with_languages(packed, [text.language for text in texts], [text.id for text in texts])
 
     def mentions(self, marked: Sequence[Annotated], said: Sequence[TextExample]) -> Source[Inputs]:
         """Encode texts with linked entities, or with marker tokens and injected facts.
@@ -166,9 +166,7 @@ class TextEncoding:
         encoded = self.texts(texts, cuts)
         read: list[int] = []
         for ((pieces, kept),) in cuts:
-            read += (
-                [0] * self.template.opened + mention_numbers(pieces.texts, marks)[:kept] + [0] * self.template.closed
-            )
+            read += self.template.in_place(mention_numbers(pieces.texts, marks)[:kept], 0, self.tokenizer.specials)
         column = np.zeros(encoded.texts.offsets[-1], dtype=np.int64)
         column[self.outside_facts(encoded.texts)] = read
         return replace(encoded, texts=Packed(encoded.texts.offsets, {**encoded.texts.columns, f"{MARK}{READ}": column}))
@@ -224,17 +222,20 @@ class TextEncoding:
         numbers = before[:-1] - np.repeat(before[texts.offsets[:-1]], texts.lengths) + self.template.first_segment
         return numbers.astype(np.int16)
 
-    def _with_languages(self, texts: Packed, spoken: Iterable[str]) -> Packed:
+    def _with_languages(self, texts: Packed, spoken: Sequence[str], examples: Sequence[str] = ()) -> Packed:
         if not self.languages:
             return texts
-        numbers = np.array([self._language(language) for language in spoken], dtype=np.int64)
+        numbers = np.array(
+            [self._language(language, examples[at : at + 1]) for at, language in enumerate(spoken)], dtype=np.int64
+        )
         return Packed(texts.offsets, {**texts.columns, "languages": np.repeat(numbers, texts.lengths)})
 
-    def _language(self, language: str) -> int:
+    def _language(self, language: str, examples: Sequence[str]) -> int:
         tags = [tag.lower() for tag in self.languages]
         if language.lower() not in tags:
+            which = f"the example {examples[0]!r}" if examples else "an example"
             raise UserError(
-                f"an example is in {language!r}, but data.languages has {', '.join(self.languages)}; name it there"
+                f"{which} is in {language!r}, but data.languages has {', '.join(self.languages)}; name it there"
             )
         return tags.index(language.lower())
 

@@ -27,6 +27,10 @@ class SequenceTemplate:
         unopened = specials.opens and not self.opened
         return max_length - specials.around(parts) + unopened + (parts == 1 and not self.closed)
 
+    def in_place(self, values: Sequence[T], other: T, specials: Specials) -> list[T]:
+        """Values of the pieces of a single text, and ``other`` where special tokens stand around them."""
+        return [other] * (self.opened and specials.opens) + [*values] + [other] * self.closed
+
     def around(self, parts: Sequence[Sequence[int | T]], specials: Specials) -> list[int | T]:
         """The concatenated parts with the special-token ids around them.
 

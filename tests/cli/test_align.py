@@ -99,6 +99,9 @@ def test_a_tagger_of_english_reads_german_behind_the_map(home: Path, capsys: pyt
     some = loaded(inputs, OutputRows({"text": torch.tensor([2, 6])})).text
     torch.testing.assert_close(some, every[[2, 6]])
     assert cli.main([*fitted, "--out", str(home / "mapped")]) == 2
+    assert cli.main([*fitted, "--languages", "de-de", "--out", str(home / "other")]) == 2
+    assert "--languages is 'de-de'; name two, that of SOURCE first, as in de-en" in capsys.readouterr().err
+    assert cli.main([*fitted, "--out", str(home / "mapped")]) == 2
     (home / "ted.align").write_text("0-0\n")
     assert cli.main([*fitted, "--out", str(home / "other")]) == 2
     said = capsys.readouterr().err

@@ -350,7 +350,7 @@ def test_settings_that_make_no_sense_are_refused(home):
     with pytest.raises(UserError, match=r"0 answers are the usual one of 9 or more training questions"):
         build(Experiment("x", EncoderSettings("uniter-base", sizes=SIZES), replace(data, min_count=9), task))
     task, data = CASES["own entailment"](home)
-    with pytest.raises(UserError, match=r"an example is in 'en', but data.languages has de, fr; name it there"):
+    with pytest.raises(UserError, match=r"the example '.+' is in 'en', but data.languages has de, fr; name it there"):
         settings = Experiment(
             "x", EncoderSettings("bert-base", sizes=SIZES), replace(data, languages=("de", "fr")), task
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import gettext
 import re
 from collections import Counter
@@ -133,8 +132,8 @@ def _encoding(raw: bytes, path: Path) -> str:
     if name == "charset":  # the placeholder of a template
         return "utf-8"
     try:
-        codecs.lookup(name)
-    except LookupError:
+        "".encode(name)  # which refuses codecs that are none of text, such as hex
+    except (LookupError, ValueError):
         raise UserError(f"{path} names the charset {name!r}, which is not known; correct its Content-Type") from None
     return name
 

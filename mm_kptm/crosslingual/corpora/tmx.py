@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,9 @@ from xml.etree import ElementTree
 from mm_kptm.errors import UserError
 from mm_kptm.io.text_lines import open_bytes
 
+_DECLARATION = re.compile(rb"""<\?xml[^>]*?encoding\s*=\s*["']([^"'\s]*)["']""")
+_HEAD = 256  #: bytes that hold the declaration
+_PARSED = ("utf-8", "utf8", "utf-16", "iso-8859-1", "us-ascii", "ascii")  #: the parser's own, by how they begin
 _XML_LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
 #: Elements whose content is native mark-up and no text; ``sub`` stands inside them.
 _NATIVE = frozenset({"bpt", "ept", "it", "ph", "ut"})
@@ -44,14 +49,17 @@ def tmx_units(path: Path) -> Iterator[TranslationUnit]:
     Text of ``seg`` and ``hi`` is read, native codes (``bpt ept it ph ut``) are left out.
 
     Raises:
-        UserError: the file is missing, is no XML (the message names the line), or a variant names no language.
+        UserError: the file is missing, is no XML (the message names the line) or not in the encoding that it declares,
+            or a variant names no language.
     """
     if not path.is_file():
         raise UserError(f"{path} was to be read, but there is no such file")
+    encoding = _declared(path)
     with open_bytes(path) as file:
         try:
             body = None
-            for event, element in ElementTree.iterparse(file, events=("start", "end")):
+            source = file if encoding is None else codecs.getreader(encoding)(file)
+            for event, element in ElementTree.iterparse(source, events=("start", "end")):
                 if event == "start":
                     body = element if element.tag == "body" else body
                 elif element.tag == "tu":
@@ -61,6 +69,22 @@ def tmx_units(path: Path) -> Iterator[TranslationUnit]:
         except ElementTree.ParseError as error:
             line = error.position[0]
             raise UserError(f"{path}, line {line} is not the XML of a translation memory: {error}") from None
+        except UnicodeError:
+            raise UserError(f"{path} is not {encoding}, the encoding of its XML declaration; correct that") from None
+
+
+def _declared(path: Path) -> str | None:
+    """The encoding that a file declares and that the parser of XML cannot read, such as Shift JIS; None: it can."""
+    with open_bytes(path) as file:
+        found = _DECLARATION.match(file.read(_HEAD).removeprefix(codecs.BOM_UTF8))
+    name = found[1].decode("ascii", "replace").lower() if found else "utf-8"
+    if name.replace("_", "-").startswith(_PARSED):
+        return None
+    try:
+        "".encode(name)  # which refuses codecs that are none of text, such as hex
+    except (LookupError, ValueError):
+        raise UserError(f"{path} declares the encoding {name!r}, which is not known; correct its first line") from None
+    return name
 
 
 def read_tmx(path: Path, languages: tuple[str, str]) -> Iterator[tuple[str, str]]:

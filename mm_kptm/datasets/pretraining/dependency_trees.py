@@ -52,20 +52,22 @@ def pretraining(data: DependencyTrees, request: DataRequest) -> PreparedData:
 def parsed(sentences: Sequence[ParsedSentence], tokenizer: Tokenizer, max_length: int) -> InputSource:
     """Sentences whose words know, at their first piece, the place of the first piece of the word that governs them.
 
-    The root's place is that of the first special token. A word whose governor was cut off is not asked about.
+    The root's place is that of the first special token. A word whose governor was cut off is not asked about, nor is
+    the root's where no special token stands in front.
     """
     ids, places = [], []
+    opens, room = int(tokenizer.specials.opens), max_length - tokenizer.specials.around(1)
     for sentence in sentences:
         pieces = [tokenizer.encode(f" {word}").ids for word in sentence.words]
-        firsts, end = [0], 1  # the special token before the words represents the root
+        firsts, end = [0], opens  # the special token before the words represents the root
         for piece in pieces:
             firsts.append(end)
             end += len(piece)
-        room = max_length - 2
         flat = [token for piece in pieces for token in piece][:room]
-        marks = [NO_HEAD] * (len(flat) + 2)
+        marks = [NO_HEAD] * (opens + len(flat) + 1)
         for word, head in enumerate(sentence.heads, 1):
-            if pieces[word - 1] and max(firsts[word], firsts[head]) <= len(flat) and (head == ROOT or pieces[head - 1]):
+            governed = pieces[head - 1] if head != ROOT else opens
+            if pieces[word - 1] and governed and max(firsts[word], firsts[head]) < opens + len(flat):
                 marks[firsts[word]] = firsts[head]
         ids.append(framed(tokenizer.specials, flat)[0])
         places.append(marks)

@@ -94,7 +94,7 @@ def passage_questions(
         windows = windows_of(len(passage.ids), room, stride)
         best = central_windows(windows, len(passage.ids))
         answer = _pieces_of(one.answers, passage)
-        before = 1 + len(asked) + specials.between
+        before = specials.opens + len(asked) + specials.between
         for number, window in enumerate(windows):
             ids, segments = framed(specials, asked, passage.ids[window.start : window.end])
             framings.append((ids, segments if specials.between == 1 else [0] * len(ids)))

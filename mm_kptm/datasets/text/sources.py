@@ -72,7 +72,7 @@ def tagged(examples: Sequence[Tagged], tags: Sequence[str], encoding: TextEncodi
     truth: list[int] = []
     for one, text, ((pieces, kept),) in zip(examples, said, cuts, strict=True):
         marks = _first_pieces(text.parts[0], one.words, pieces)[:kept]
-        marks = [NO_WORD] * encoding.template.opened + marks + [NO_WORD] * encoding.template.closed
+        marks = encoding.template.in_place(marks, NO_WORD, encoding.tokenizer.specials)
         words += marks
         gold = one.tags or ()
         truth += [places.get(gold[word], IGNORED) if 0 <= word < len(gold) else IGNORED for word in marks]
@@ -138,7 +138,7 @@ def translated(examples: Sequence[Translated], encoding: TextEncoding) -> Transl
     sides = []
     for side in (0, 1):
         said = [(one.sentences[pair[side]], pair[side]) for one, pair in chosen]
-        room = encoding.max_length - 2
+        room = encoding.max_length - encoding.tokenizer.specials.around(1)
         framings = [
             framed(encoding.tokenizer.specials, encoding.tokenizer.encode(text, language).ids[:room])
             for text, language in said

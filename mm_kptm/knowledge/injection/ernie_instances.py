@@ -185,7 +185,7 @@ class InstanceMaker:
     ) -> Iterator[tuple[list[Row], list[Row], bool]]:
         """Spans A and B from the sentences of a document, and whether B is from another document."""
         document = documents[number]
-        max_tokens = self.max_length - 3
+        max_tokens = self.max_length - self.specials.opens - 2  # of which one stop token stands between
         target_length = rng.randint(2, max_tokens) if rng.random() < self.short_rate else max_tokens
         place = 0
         while place < len(document):
@@ -204,12 +204,12 @@ class InstanceMaker:
 
     def _instance(self, left: list[Row], right: list[Row], random_next: bool, rng: random.Random) -> Instance:
         start, stop = (self.specials.start, NOTHING), (self.specials.stop, NOTHING)
-        rows = [start, *left, stop, *right, stop]
+        rows = [*[start] * self.specials.opens, *left, stop, *right, stop]
         ids = [token for token, _ in rows]
         masked, labels = self._hide(ids, rng)
         return Instance(
             ids=tuple(masked),
-            segments=(0,) * (len(left) + 2) + (1,) * (len(right) + 1),
+            segments=(0,) * (self.specials.opens + len(left) + 1) + (1,) * (len(right) + 1),
             labels=tuple(labels),
             entities=tuple(entity for _, entity in rows),
             random_next=random_next,

@@ -106,7 +106,7 @@ class Annotator:
             raise UserError(f"max_length is {max_length}, which leaves no room between [CLS] and [SEP]; 3 is the least")
         self._tokenizer = tokenizer
         self._numbers = numbers
-        self._room = max_length - 2
+        self._room = max_length - tokenizer.specials.around(1)
         self._place = place
 
     def __call__(self, annotated: Annotated) -> Gridded | None:
@@ -119,7 +119,7 @@ class Annotator:
         names = self._place(annotated.text, pieces, annotated.mentions)[: self._room]
         ids, _ = framed(self._tokenizer.specials, pieces.ids[: self._room])
         entities = [NOTHING if name is None else self._numbers.get(name, NOTHING) for name in names]
-        return Gridded(tuple(ids), (NOTHING, *entities, NOTHING))
+        return Gridded(tuple(ids), (*[NOTHING] * self._tokenizer.specials.opens, *entities, NOTHING))
 
 
 def _paired(text: str, head: Mention, tail: Mention) -> str:

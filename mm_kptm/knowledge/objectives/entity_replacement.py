@@ -40,10 +40,12 @@ def packed(texts: Sequence[Replaced], tokenizer: Tokenizer, *, max_length: int =
     for text in texts:
         pieces = tokenizer.encode(text.text)
         mention_ids = _mention_ids(pieces.spans, text)
-        max_tokens = max_length - 2
+        max_tokens = max_length - tokenizer.specials.around(1)
         kept = set(mention_ids[:max_tokens]) - set(mention_ids[max_tokens:])
+        if not tokenizer.specials.opens:
+            kept -= set(mention_ids[:1])  # before which no token stands
         ids, _ = framed(tokenizer.specials, pieces.ids[:max_tokens])
-        inside = [NO_MENTION, *mention_ids[:max_tokens], NO_MENTION]
+        inside = [*[NO_MENTION] * tokenizer.specials.opens, *mention_ids[:max_tokens], NO_MENTION]
         columns["ids"].append(ids)
         columns["units"].append([NO_GROUP if id_ != NO_MENTION else place for place, id_ in enumerate(inside)])
         columns["mark_mention"].append([id_ if id_ in kept else NO_MENTION for id_ in inside])

@@ -158,13 +158,13 @@ class DescribedGraph:
     def length(self, number: int) -> int:
         """Number of tokens of the texts of a triple's head and tail."""
         triple = self.triples[number]
-        lengths = self._texts.lengths[[triple.head, triple.tail]] + 2
+        lengths = self._texts.lengths[[triple.head, triple.tail]] + self._specials.around(1)
         return int(np.minimum(lengths, self._max_length).sum())
 
     @property
     def lengths(self) -> NDArray[np.int64]:
         """:meth:`length` of every triple, [M]."""
-        lengths = np.minimum(self._texts.lengths + 2, self._max_length)
+        lengths = np.minimum(self._texts.lengths + self._specials.around(1), self._max_length)
         return np.asarray(lengths[self.triples.rows[:, 0]] + lengths[self.triples.rows[:, 2]], dtype=np.int64)
 
     def entities(self, numbers: Sequence[int]) -> Inputs:
@@ -199,7 +199,8 @@ class DescribedGraph:
         return self._relations[number][: self._max_length // 8]
 
     def _conditioned(self, entity: int, relation: int) -> tuple[int, ...]:
-        return (*self._text(entity), self._specials.stop, *self._relations[relation][1:])[: self._max_length]
+        told = self._relations[relation][self._specials.opens :]
+        return (*self._text(entity), self._specials.stop, *told)[: self._max_length]
 
 
 class KnowledgeEmbedding:

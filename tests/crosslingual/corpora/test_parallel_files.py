@@ -122,6 +122,38 @@ def test_units_are_forgotten_once_they_are_read(tmp_path):
     assert peak < path.stat().st_size / 2
 
 
+MEMORY = """<?xml version="1.0" encoding="{}"?>
+<tmx><body><tu><tuv lang="en"><seg>bridge</seg></tuv><tuv lang="de"><seg>橋</seg></tuv></tu></body></tmx>"""
+
+
+@pytest.mark.parametrize("encoding", ["shift_jis", "GB18030", "Big5", "EUC-JP", "utf-16", "UTF-8", "utf-32"])
+def test_a_memory_is_read_in_the_encoding_that_it_declares(encoding, tmp_path):
+    for name, pack in (("x.tmx", bytes), ("x.tmx.gz", gzip.compress)):
+        (tmp_path / name).write_bytes(pack(MEMORY.format(encoding).encode(encoding)))
+        if encoding == "utf-32":  # whose declaration no parser of XML finds
+            with pytest.raises(UserError, match=r"x.tmx.*, line 1 is not the XML of a translation memory"):
+                list(read_tmx(tmp_path / name, LANGUAGES))
+        else:
+            assert list(read_tmx(tmp_path / name, LANGUAGES)) == [("bridge", "橋")]
+
+
+@pytest.mark.parametrize("encoding", ["koi-foo", "hex", "rot13", "base64"])
+def test_an_encoding_that_there_is_not_is_named(encoding, tmp_path):
+    memory = write(tmp_path, "x.tmx", MEMORY.format(encoding))
+    with pytest.raises(UserError, match=f"x.tmx declares the encoding '{encoding}', which is not known; correct its"):
+        list(read_tmx(memory, LANGUAGES))
+    catalogue = write(tmp_path, "x.po", HEADER.format(encoding, 2, "n != 1") + 'msgid "a"\nmsgstr "b"\n')
+    with pytest.raises(UserError, match=f"x.po names the charset '{encoding}', which is not known; correct its Cont"):
+        read_catalogue(catalogue)
+
+
+def test_a_memory_in_another_encoding_than_it_declares_is_refused(tmp_path):
+    path = tmp_path / "x.tmx"
+    path.write_bytes(MEMORY.format("Shift_JIS").encode("shift_jis").replace("橋".encode("shift_jis"), b"\xff"))
+    with pytest.raises(UserError, match=r"x.tmx is not shift_jis, the encoding of its XML declaration; correct that"):
+        list(read_tmx(path, LANGUAGES))
+
+
 def test_a_dtd_is_not_fetched_and_entities_outside_are_refused(tmp_path):
     secret = write(tmp_path, "secret.txt", "secret")
     doctype = f'<!DOCTYPE tmx [<!ENTITY out SYSTEM "{secret.as_uri()}">]>'

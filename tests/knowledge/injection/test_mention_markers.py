@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from mm_kptm.data.tokenizers.protocol import BERT_SPECIALS
@@ -46,6 +48,16 @@ def test_texts_become_tokens_with_entities() -> None:
         *("[CLS]", "#", "ann", "#", "met", "$", "bob", "$", "in", "rome", ".", "[SEP]")
     ]
     assert gridded.entities == (-1, -1, 0, -1, -1, -1, -1, -1, -1, 2, -1, -1)
+
+
+def test_entities_stand_at_their_words_where_there_is_no_start_token() -> None:
+    bare = WordPiece([*BERT_SPECIALS, *WORDS], lowercase=True, ideographs=False)
+    bare.specials = replace(bare.specials, opens=False)
+    gridded = Annotator(bare, NUMBERS, max_length=12)(mark_pair(TEXT, ANN, BOB, [ANN, ROME]))
+    assert gridded is not None
+    words = " ".join(bare.vocabulary[one] for one in gridded.ids)
+    assert words == "# ann # met $ bob $ in rome . [SEP]"
+    assert gridded.entities == (-1, 0, -1, -1, -1, -1, -1, -1, 2, -1, -1)
 
 
 def test_an_entity_without_a_number_is_none() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,16 @@ def test_pieces_know_their_mention() -> None:
     assert whole["units"].tolist() == [0, -1, 2, -1, -1, 5]
     assert cut["mark_mention"].tolist() == [-1, 0, -1, -1, -1]
     assert cut["units"].tolist() == [0, -1, 2, -1, 4]
+
+
+def test_a_text_without_a_start_token_begins_with_its_first_word() -> None:
+    """A mention that nothing stands before is not asked about."""
+    bare = WordPiece([*BERT_SPECIALS, *WORDS], lowercase=True)
+    bare.specials = replace(bare.specials, opens=False)
+    text = Replaced("Ada saw Paris", (Mention("P0", 0, 3), Mention("Q1", 8, 13)), (True, False))
+    row = packed([text], bare, max_length=5).take([0])[0]
+    assert row["ids"].tolist() == [*bare.encode("Ada saw Paris").ids, bare.specials.stop]
+    assert row["mark_mention"].tolist() == [-1, -1, 1, 1, -1] and row["units"].tolist() == [-1, 1, -1, -1, 4]
 
 
 def test_rows_around_mentions() -> None:

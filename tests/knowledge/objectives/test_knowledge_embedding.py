@@ -1,5 +1,6 @@
 """KEPLER's knowledge embedding: entities by their texts."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -65,6 +66,18 @@ def test_scores_are_those_of_every_text_by_itself() -> None:
         others = [4 - (entities[e] + r - t).norm() for e in example.false_heads]
         others += [4 - (h + r - entities[e]).norm() for e in example.false_tails]
         torch.testing.assert_close(false[number], torch.stack(others))
+
+
+def test_texts_without_a_start_token_begin_with_their_first_word() -> None:
+    bare = DescribedGraph(
+        TRIPLES, TEXTS, replace(SPECIALS, opens=False), relations="conditioned", relation_texts=RELATIONS
+    )
+    batch = bare.described(drawn()[1:2])
+    text = batch.texts.text
+    assert text is not None
+    ids = [part.tolist() for part in text.layout.split(text.ids)]
+    assert [10, 2] in ids and [10, 2, 2, 21, 22, 2] in ids
+    assert bare.lengths.tolist() == [bare.length(number) for number in range(len(bare))] == [3 + 4, 2 + 5, 4 + 3]
 
 
 @torch.no_grad()
