@@ -39,7 +39,8 @@ from mm_kptm.train.parallel.processes import Preempted
 from mm_kptm.train.preemption import EXIT_CODE
 
 FILES = Path(__file__).parents[1] / "experiments" / "atlas"
-FOLDS = {"compositions": 5, "counting": 1, "facts": 5, "hop": 5}  #: trained runs of every task
+#: Folds of every task, a run each; no country of ``hop`` is in fold 3.
+FOLDS = {"compositions": (0, 1, 2, 3, 4), "counting": (0,), "facts": (0, 1, 2, 3, 4), "hop": (0, 1, 2, 4)}
 #: Splits that are asked, with what they are.
 SPLITS = {
     "compositions": {"test-iid": "drawings of training", "test-style": "the unseen style",
@@ -63,7 +64,7 @@ BEGIN, END = "<!-- tables: python -m benchmarks.atlas_tasks OUT -->", "<!-- end 
 def experiment_of(task: str, fold: int, out: Path) -> Experiment:
     """The experiment of a task with one fold of its data."""
     settings = read_experiment(FILES / f"{task}.yaml")
-    data = replace(settings.data, fold=fold) if FOLDS[task] > 1 else settings.data
+    data = replace(settings.data, fold=fold) if len(FOLDS[task]) > 1 else settings.data
     return replace(settings, name=f"{task}-fold-{fold}", data=data, out=out)
 
 
@@ -103,7 +104,8 @@ def table(task: str, runs: Sequence[Run]) -> Table:
         for control in runs[0].baselines.get(split, {}):
             value = float(np.average([run.baselines[split][control] for run in runs], weights=sizes))
             rows.append(Row(f"{control}: {meaning}", "accuracy", value, baseline=True))
-    folds = f"{len(runs)} of {FOLDS[task]} folds, one seed" if FOLDS[task] > 1 else "One seed"
+    count = len(FOLDS[task])
+    folds = f"{len(runs)} of {count} folds, one seed" if count > 1 else "One seed"
     return Table(TITLES[task], tuple(rows), f"{folds}; `experiments/atlas/{task}.yaml`.")
 
 
@@ -113,7 +115,7 @@ def write_tables(out: Path, docs: Path) -> None:
     results = json.loads(path.read_text(encoding="utf-8"))
     kept = {one["title"]: one for one in results.get("tasks", ())}
     for task, folds in FOLDS.items():
-        folders = [out / f"{task}-fold-{fold}" for fold in range(folds)]
+        folders = [out / f"{task}-fold-{fold}" for fold in folds]
         runs = [read_run(folder) for folder in folders if not missing(task, folder)]
         if runs:
             kept[TITLES[task]] = as_json(table(task, runs))
@@ -136,7 +138,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--fold", type=int, choices=range(5), action="append", help="which folds (default: all)")
     parser.add_argument("--docs", type=Path, default=DOCS, help="the folder of atlas.md (default: docs)")
     options = parser.parse_args(arguments)
-    asked = [(task, fold) for task in options.task or FOLDS for fold in options.fold or range(5) if fold < FOLDS[task]]
+    asked = [
+        (task, fold) for task in options.task or FOLDS for fold in FOLDS[task] if fold in (options.fold or FOLDS[task])
+    ]
     try:
         write_tables(options.out, options.docs)
         for task, fold in asked:

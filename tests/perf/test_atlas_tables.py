@@ -14,6 +14,7 @@ from benchmarks.atlas_tasks import FOLDS, SPLITS, TITLES, experiment_of, main, t
 from mm_kptm.errors import UserError
 from mm_kptm.report import Run
 from mm_kptm.report.runs import Prediction
+from mm_kptm.suites.atlas.datasets.flag_questions import generate
 from mm_kptm.train.parallel.processes import Preempted
 
 PAGES = ("atlas.md", "atlas-results.json")
@@ -49,8 +50,17 @@ def test_folds_are_put_together_and_controls_weighted(rows):
 def test_every_task_has_a_file_for_each_of_its_folds(tmp_path: Path):
     assert FOLDS.keys() == SPLITS.keys()
     for task, folds in FOLDS.items():
-        settings = experiment_of(task, folds - 1, tmp_path)
-        assert settings.name == f"{task}-fold-{folds - 1}" and (folds == 1 or settings.data.fold == folds - 1)
+        settings = experiment_of(task, folds[-1], tmp_path)
+        assert settings.name == f"{task}-fold-{folds[-1]}" and getattr(settings.data, "fold", 0) == folds[-1]
+
+
+def test_the_folds_of_two_steps_hold_out_every_country_once():
+    held = []
+    for fold in FOLDS["hop"]:
+        data = experiment_of("hop", fold, Path()).data
+        held += [code for code in data.countries if data.holds_out(code, "language_script")]
+        assert len(generate(data, "test")) == data.eval_questions
+    assert sorted(held) == sorted(data.countries)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from mm_kptm.errors import UserError
 from mm_kptm.random_streams import RandomStream, pick
 from mm_kptm.suites.atlas.datasets.flag_settings import AtlasFlagsData, true_tables
 from mm_kptm.suites.atlas.datasets.flag_wording import NAME
@@ -96,11 +97,20 @@ def _drawn(data: AtlasFlagsData, world: int, relation: str, subjects: Sequence[s
 
 
 def generate(data: AtlasFlagsData, side: str) -> list[FlagQuestion]:
-    """The questions of a side, with nothing injected yet; those of the real table in another order for every seed."""
+    """The questions of a side, with nothing injected yet; those of the real table in another order for every seed.
+
+    Raises:
+        UserError: the fold holds out no country, or all.
+    """
     count = data.questions if side == "train" else data.eval_questions
     draw = data.draw("flags", side)
     rolls = draw.words(count, 7 + data.distractors).tolist()
     able = _askable(data, side)
+    if not able:
+        raise UserError(
+            f"fold {data.fold} of the split {data.split} leaves nothing to ask in {side} about {len(data.countries)} "
+            "countries; take another data.fold, or more data.territories"
+        )
     tables: dict[int, Table] = {}
     found = []
     for number, roll in enumerate(rolls):

@@ -158,3 +158,11 @@ def test_questions_name_their_bridges_to_the_objective():
     assert kinds["official_language"] <= set(range(40)) and min(kinds["language_script"]) >= 40
     assert built.system.head("bridge-entity").out_features == len(data.bridges)
     assert torch.isfinite(built.model.loss(task))
+
+
+def test_a_fold_without_a_country_is_refused():
+    data = AtlasFlagsData(split="hop", relations=("language_script",), territories=20, languages=("en",), fold=3)
+    with pytest.raises(
+        UserError, match=r"^fold 3 of the split hop leaves nothing to ask in test about 20 countries; take"
+    ):
+        generate(data, "test")
