@@ -84,7 +84,7 @@ class NgramContrast:
         """The given n-grams, first row and the one behind the last, masked and cut out."""
         ids, sequence_ids = tokens.ids.clone(), tokens.layout.sequence_ids(tokens.ids.device)
         for first, stop in spans:
-            ids[first:stop] = self.specials.mask
+            ids[first:stop] = self.specials.mask_id
         offsets = tokens.layout.offsets
         rows = [range(offsets[owner], offsets[owner + 1]) for owner in (int(sequence_ids[first]) for first, _ in spans)]
         taken = [list(one) for one in rows]

@@ -76,7 +76,7 @@ def _masked_similar_words(context: ObjectiveContext) -> MaskedTokens:
     specials, similar = context.specials, context.offered(SIMILAR_WORDS)
     rule = WholeGrams(rate=context.mask_rate)
     pool = (0, context.vocab_size)
-    return MaskedTokens(similar_words_masking(specials.mask, pool, specials.never_masked, similar, rule))
+    return MaskedTokens(similar_words_masking(specials.mask_id, pool, specials.never_masked, similar, rule))
 
 
 MASKED_SIMILAR_WORDS = ObjectiveSpec(

@@ -144,7 +144,7 @@ def boundaries(masked: Tensor, specials: Tensor, layout: SequenceLayout) -> tupl
 
 
 def _masked_spans(context: ObjectiveContext) -> MaskedSpans:
-    masking = everything(context.specials.mask, (0, context.vocab_size), context.specials.never_masked)
+    masking = everything(context.specials.mask_id, (0, context.vocab_size), context.specials.never_masked)
     return MaskedSpans(RunMasking(masking, CutSpans(rate=context.mask_rate)))
 
 

@@ -194,7 +194,7 @@ class Masking:
         Every token is chosen by itself at the rate of the context, unless ``policy`` chooses.
         """
         specials, chosen = context.specials, Bernoulli(context.mask_rate) if policy is None else policy
-        return cls(specials.mask, (0, context.vocab_size), specials.never_masked, policy=chosen)
+        return cls(specials.mask_id, (0, context.vocab_size), specials.never_masked, policy=chosen)
 
     def mask(
         self,
@@ -301,7 +301,7 @@ def _masked_tokens(context: ObjectiveContext) -> MaskedTokens:
     specials, asked = context.specials, context.arguments
     policy = (BernoulliOrFirst if asked.get("at_least_one") else Bernoulli)(context.mask_rate)
     first = context.piece(asked.get("random_from", ""))
-    return MaskedTokens(Masking(specials.mask, (first, context.vocab_size), specials.never_masked, policy=policy))
+    return MaskedTokens(Masking(specials.mask_id, (first, context.vocab_size), specials.never_masked, policy=policy))
 
 
 MASKED_TOKENS = ObjectiveSpec(

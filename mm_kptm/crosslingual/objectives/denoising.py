@@ -208,7 +208,7 @@ class FramedDenoising(Denoising):
 
 
 def _from_context(context: ObjectiveContext) -> FramedDenoising:
-    noise = Infilling(context.specials.mask, context.specials.stop, **context.arguments)
+    noise = Infilling(context.specials.mask_id, context.specials.stop, **context.arguments)
     codes = context.offered(LANGUAGE_CODES) if LANGUAGE_CODES in context.offers.has else None
     return FramedDenoising(noise, codes, opens=context.specials.opens)
 

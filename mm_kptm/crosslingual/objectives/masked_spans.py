@@ -140,7 +140,7 @@ def columns_of(layout: SequenceLayout, places: Sequence[Sequence[int]]) -> Tenso
 
 def _from_context(context: ObjectiveContext) -> MaskedSpanGeneration:
     policy = SpanPolicy(**context.arguments)
-    return MaskedSpanGeneration(mask_id=context.specials.mask, vocab_size=context.vocab_size, policy=policy)
+    return MaskedSpanGeneration(mask_id=context.specials.mask_id, vocab_size=context.vocab_size, policy=policy)
 
 
 MASKED_SPAN_GENERATION = ObjectiveSpec(

@@ -26,5 +26,5 @@ def xlm_masking(specials: Specials, vocab_size: int, *, rate: float = 0.15) -> M
     are drawn from the whole vocabulary, special tokens included.
     """
     return Masking(
-        specials.mask, pool=(0, vocab_size), never=frozenset({specials.pad}), policy=SparingFirst(Bernoulli(rate))
+        specials.mask_id, pool=(0, vocab_size), never=frozenset({specials.pad}), policy=SparingFirst(Bernoulli(rate))
     )

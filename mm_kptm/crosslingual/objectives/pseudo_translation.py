@@ -109,7 +109,7 @@ class BackTranslatedMaskedTokens(RowObjective[ExtendedTexts]):
 
     def _extended(self, text: Tokens) -> Tokens:
         """The texts with masks behind them, in the language of their first token."""
-        tokens = with_appended(text, self.count, self.specials.mask)
+        tokens = with_appended(text, self.count, self.specials.mask_id)
         if text.languages is None:
             return tokens
         firsts = text.languages[text.layout.starts(text.ids.device)]
@@ -127,7 +127,7 @@ class BackTranslatedMaskedTokens(RowObjective[ExtendedTexts]):
         encoded: Encoded = system(Inputs(text=extended), OutputRows({"text": rows}, pooled=False))
         scores: Tensor = system.head(self.head)(encoded.text)
         system.train(training)
-        never = sorted({*self.specials.never_masked, self.specials.mask, self.specials.unknown})
+        never = sorted({*self.specials.never_masked, self.specials.mask_id, self.specials.unknown})
         scores[:, never] = float("-inf")
         return scores.argmax(-1)
 

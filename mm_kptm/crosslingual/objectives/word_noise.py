@@ -128,7 +128,7 @@ def _from_context(context: ObjectiveContext) -> WordDenoising:
     arguments = dict(context.arguments)
     without_first = bool(arguments.pop("without_first", False))
     noise, start = (
-        WordNoise(context.specials.mask, **arguments),
+        WordNoise(context.specials.mask_id, **arguments),
         None if context.specials.opens else context.specials.start,
     )
     return WordDenoising(noise, without_first=without_first, start=start)

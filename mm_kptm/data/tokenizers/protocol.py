@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Protocol
 
+from mm_kptm.errors import UserError
+
 
 @dataclass(frozen=True)
 class Pieces:
@@ -38,7 +40,7 @@ class Specials:
     unknown: int
     start: int
     stop: int  #: at the end of every part
-    mask: int
+    mask: int  #: ``unknown`` where a tokenizer has no mask token
     between: int = 1  #: number of stop tokens between two parts; two in RoBERTa-like models, which have no segments
     opens: bool = field(
         default=True, kw_only=True
@@ -48,6 +50,20 @@ class Specials:
     def never_masked(self) -> frozenset[int]:
         """Ids that are never masked."""
         return frozenset({self.pad, self.start, self.stop})
+
+    @property
+    def mask_id(self) -> int:
+        """Id of the mask token.
+
+        Raises:
+            UserError: the tokenizer has none.
+        """
+        if self.mask == self.unknown:
+            raise UserError(
+                "words were to be masked, but the tokenizer has no mask token; take one that has, or an objective "
+                "without, such as span-corruption or next-tokens"
+            )
+        return self.mask
 
     def around(self, parts: int) -> int:
         """Number of special tokens around ``parts`` parts."""

@@ -148,7 +148,7 @@ class LabelAwareWords:
 
 def _label_aware_words(context: ObjectiveContext) -> LabelAwareWords:
     specials = context.specials
-    masking = Masking(specials.mask, (0, context.vocab_size), specials.never_masked)
+    masking = Masking(specials.mask_id, (0, context.vocab_size), specials.never_masked)
     return LabelAwareWords(masking, others=context.mask_rate, **context.offered(TAGGED_WORDS))
 
 

@@ -242,7 +242,7 @@ def _masked_nodes(context: ObjectiveContext) -> MaskedNodes:
     specials = context.specials
     counts, num_relations = context.offered(WORD_GRAPHS)
     return MaskedNodes(
-        released_masking(specials.mask, context.vocab_size, specials.never_masked),
+        released_masking(specials.mask_id, context.vocab_size, specials.never_masked),
         released_masking(MASK, len(counts), range(len(SPECIALS))),
         released_masking(MASK, num_relations, range(len(SPECIALS))),
         frequencies(counts),

@@ -123,7 +123,7 @@ class MaskedSenses:
 
 
 def _masked_senses(context: ObjectiveContext) -> MaskedSenses:
-    masking = Masking(context.specials.mask, (0, context.vocab_size), context.specials.never_masked)
+    masking = Masking(context.specials.mask_id, (0, context.vocab_size), context.specials.never_masked)
     return MaskedSenses(masking, context.offered(WORD_SENSES), rate=context.mask_rate)
 
 

@@ -168,7 +168,7 @@ def _vlp(context: ObjectiveContext) -> VlpPretraining:
         )
     specials, share = context.specials, CaptionShare(context.mask_rate, beside=-1)
     never = frozenset({specials.pad, specials.start})
-    return VlpPretraining(Masking(specials.mask, (0, context.vocab_size), never, policy=share), **context.arguments)
+    return VlpPretraining(Masking(specials.mask_id, (0, context.vocab_size), never, policy=share), **context.arguments)
 
 
 VLP_PRETRAINING = ObjectiveSpec(
