@@ -100,7 +100,11 @@ class SentencePiece:
                     "beside it"
                 )
             vocabulary = (*read.pieces, *(f"<extra_id_{number}>" for number in reversed(range(sentinels))))
-            return cls(read.engine(vocabulary, T5_SPECIALS[1]), vocabulary, t5_specials(pad, unknown, stop))
+            return cls(
+                read.engine(vocabulary, T5_SPECIALS[1]),
+                vocabulary,
+                t5_specials(pad, unknown, stop, mask=ids.get(ROBERTA_SPECIALS[-1])),
+            )
         raise UserError(
             f"{model} has no special tokens ({', '.join(PLAIN_SPECIALS[0])}, say), and only sentencepiece.bpe.model of "
             "XLM-R and its kin is read without them"

@@ -121,13 +121,13 @@ def _specials(engine: Engine, name: str) -> Specials:
             return Specials(pad, unknown, start, stop, mask, between)
     pad_unknown_stop = [number for one in T5_SPECIALS if (number := engine.token_to_id(one)) is not None]
     if len(pad_unknown_stop) == len(T5_SPECIALS):
-        return t5_specials(*pad_unknown_stop)
+        return t5_specials(*pad_unknown_stop, mask=engine.token_to_id(ROBERTA_SPECIALS[-1]))
     raise UserError(f"{name} has neither {', '.join(BERT_SPECIALS)} nor {', '.join(ROBERTA_SPECIALS)}")
 
 
-def t5_specials(pad: int, unknown: int, stop: int) -> Specials:
-    """The special tokens of T5; there is none that hides a token."""
-    return Specials(pad, unknown, start=pad, stop=stop, mask=unknown, opens=False)
+def t5_specials(pad: int, unknown: int, stop: int, *, mask: int | None = None) -> Specials:
+    """The special tokens of T5, which has no mask token as published."""
+    return Specials(pad, unknown, start=pad, stop=stop, mask=unknown if mask is None else mask, opens=False)
 
 
 def _shown(text: str, start: int, end: int) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from mm_kptm.experiment.build import Built, build
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
 
 TEXTS = {"de": "eins zwei\ndrei\nvier", "en": "one two\nthree\nfour"}
-WORDS = ["<pad>", "</s>", "<unk>", *" ".join(TEXTS.values()).split()]
+WORDS = ["<pad>", "</s>", "<unk>", "<mask>", *" ".join(TEXTS.values()).split()]
 T5 = {"dim": 8, "num_heads": 2, "head_dim": 4, "num_layers": 1, "ffn_dim": 8, "dropout": 0.0}
 XLM = {"dim": 8, "num_heads": 2, "num_layers": 1, "max_positions": 24, "dropout": 0.0}
 
@@ -91,6 +91,14 @@ def test_documents_begin_with_a_word(data: MultilingualText) -> None:
     assert words(whole) == [["eins", "zwei", "</s>", "three", "</s>", "vier", "</s>"]]
 
 
+def test_words_are_not_hidden_without_a_mask_token(data: MultilingualText) -> None:
+    engine = Tokenizer.from_file(str(data.vocabulary))
+    engine.model = models.WordLevel({word: number for number, word in enumerate(WORDS) if word != "<mask>"}, "<unk>")
+    engine.save(str(data.vocabulary))
+    with pytest.raises(UserError, match=r"^words were to be masked, but the tokenizer has no mask token"):
+        built(data, "masked-tokens", "xlm-15")
+
+
 def test_a_text_that_ends_with_its_first_token_has_one(data: MultilingualText) -> None:
     with pytest.raises(UserError, match=r"^denoising ends a text with the code of its language or with its first tok"):
         built(data, "denoising")
@@ -107,7 +115,7 @@ def test_a_text_that_ends_with_its_first_token_has_one(data: MultilingualText) -
 def test_codes_of_languages_stand_where_their_family_has_them(
     data: MultilingualText, recipe: str, source: list[str], target: list[str]
 ) -> None:
-    pieces = ["<pad>", "<unk>", "<s>", "</s>", "<mask>", "de_DE", "en_XX", *WORDS[3:]]
+    pieces = ["<pad>", "<unk>", "<s>", "</s>", "<mask>", "de_DE", "en_XX", *WORDS[4:]]
     engine = Tokenizer(models.WordLevel({word: number for number, word in enumerate(pieces)}, unk_token="<unk>"))
     engine.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     engine.save(str(data.vocabulary))
