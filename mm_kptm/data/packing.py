@@ -63,8 +63,12 @@ class Packed:
         """The columns of the given sequences, end to end in the given order, and their lengths."""
         rows, lengths = gather(self.offsets, np.asarray(sequences, dtype=np.int64))
         taken = {name: column[rows] for name, column in self.columns.items()}
-        self._reads.add(len(lengths), (self.offsets, *self.columns.values()))
+        self.mark_read(len(lengths))
         return taken, tuple(lengths.tolist())
+
+    def mark_read(self, places: int) -> None:
+        """Count places whose rows were read, here or elsewhere: mapped files then give back their pages."""
+        self._reads.add(places, (self.offsets, *self.columns.values()))
 
     @cached_property
     def _reads(self) -> MappedReads:

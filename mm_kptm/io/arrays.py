@@ -20,7 +20,7 @@ UNREADABLE = (
     AttributeError, RecursionError, LookupError,
 )  # fmt: skip
 _MAX_HEADER = 10_000  #: characters
-_PLACES = 1 << 11  #: read between two releases; the system maps up to 64 KB around each
+_PLACES = 1 << 9  #: read between two releases; the system maps up to 64 KB around each
 _KEPT_BYTES = 1 << 25  #: maps that are smaller together stay
 
 

@@ -71,7 +71,9 @@ class TokenizedDocuments:
     def ids(self, first: int, end: int) -> tuple[int, ...]:
         """The pieces of successive sentences."""
         offsets = self.sentences.offsets
-        return tuple(self.sentences.columns[IDS][offsets[first] : offsets[end]].tolist())
+        ids = tuple(self.sentences.columns[IDS][offsets[first] : offsets[end]].tolist())
+        self.sentences.mark_read(1)
+        return ids
 
 
 @dataclass(frozen=True, eq=False)

@@ -154,6 +154,7 @@ class Segments:
         rows, lengths = _first_rows(self.documents.sentences.offsets, sentences, self.room)
         of = np.repeat(np.arange(len(sentences)), lengths)  # sentence of every piece, [R]
         columns = {name: column[rows].astype(np.int64) for name, column in self.documents.sentences.columns.items()}
+        self.documents.sentences.mark_read(len(chosen))
         units = np.zeros(len(sentences), np.int64)  # that the sentences have
         np.maximum.at(units, of, columns[UNITS] + 1)
         before = units.cumsum() - units
