@@ -18,7 +18,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.systems import pretrained
 from mm_kptm.systems.encoder import DualEncoder
 from mm_kptm.systems.packaged.weights import is_package
-from mm_kptm.systems.saved import is_saved
+from mm_kptm.systems.saved import in_run, is_saved
 from mm_kptm.systems.system import System
 
 
@@ -43,7 +43,7 @@ class TextTeacher:
             UserError: there are no such weights, they are published and no recipe is named, or no tokenizer is beside.
         """
         path = Path(self.weights)
-        where = path / "model" if (path / "model").is_dir() else path
+        where = in_run(path)
         if not is_package(path) and not where.exists():
             raise UserError(f"the teacher is {self.weights}, but there is no such file or folder")
         if is_saved(where):

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Skips:
-    """Counts of unusable examples by reason, and what is known of the first one.
+    """Counts of unusable examples by reason, and the name of the first one.
 
     Args:
         reasons: number of examples by reason.
-        first: the first one and what is wrong with it, as a clause.
+        first: the name of the first one; empty where it is not known.
     """
 
     reasons: Mapping[str, int] = field(default_factory=dict)

@@ -153,4 +153,10 @@ def _build(spec: ObjectiveSpec, context: ObjectiveContext) -> Objective:
         if name not in spec.arguments:
             known = nearest(name, spec.arguments, otherwise=f"it has {', '.join(spec.arguments) or 'none'}")
             raise UserError(f"{spec.name} has no argument {name!r}{known}")
-    return offers.variants.get(spec.name, spec.build)(replace(context, arguments={**published, **given}))
+    try:
+        return offers.variants.get(spec.name, spec.build)(replace(context, arguments={**published, **given}))
+    except TypeError as error:
+        if not given:
+            raise
+        said = ", ".join(f"{name}: {value!r}" for name, value in given.items())
+        raise UserError(f"an argument of {spec.name} is of the wrong type ({said}): {error}") from error

@@ -53,9 +53,9 @@ class ImageTextLayout:
         """
         sequence = list(parts)
         if self.slot == "mask":
-            sequence[-1] = (*sequence[-1], self.specials.mask)
+            sequence[-1] = (*sequence[-1], self.specials.mask_id)
         elif self.slot == "mask-part":
-            sequence.append((self.specials.mask,))
+            sequence.append((self.specials.mask_id,))
         ids, segments = framed(self.specials, *sequence)
         if self.format.image_first:
             ids, segments = [ids[0], self.specials.stop, *ids[1:]], [0, 0, *[1] * (len(ids) - 1)]

@@ -60,7 +60,7 @@ class Specials:
         """
         if self.mask == self.unknown:
             raise UserError(
-                "words were to be masked, but the tokenizer has no mask token; take one that has, or an objective "
+                "a mask token is needed, but the tokenizer has none; take a tokenizer with one, or an objective "
                 "without, such as span-corruption or next-tokens"
             )
         return self.mask

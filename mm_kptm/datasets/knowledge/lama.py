@@ -73,7 +73,7 @@ class Blanked(PlaceholderTokenizer):
     """Tokenizer that maps the blank of a text to the mask token."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        super().__init__(tokenizer, {BLANK: tokenizer.specials.mask})
+        super().__init__(tokenizer, {BLANK: tokenizer.specials.mask_id})
 
 
 def one_token(word: str, tokenizer: Tokenizer) -> int | None:
@@ -114,7 +114,7 @@ def blanks(examples: Sequence[Cloze], choices: CandidateWords, encoding: TextEnc
     answers = [_place(one.answer, encoding.tokenizer, places) for one in examples]
     said = [TextExample(one.id, (one.text,), one.language, _fills(one)) for one in examples]
     texts = encoding.texts(said)
-    spots = first_blanks(texts.texts, encoding.tokenizer.specials.mask)
+    spots = first_blanks(texts.texts, encoding.tokenizer.specials.mask_id)
     kept = [at for at, one in enumerate(examples) if spots[at] >= 0 and (one.answer is None or answers[at] != UNKNOWN)]
     truth, about = [], []
     for at in kept:

@@ -218,7 +218,7 @@ class InstanceMaker:
     def _hide(self, ids: Sequence[int], rng: random.Random) -> tuple[list[int], list[int]]:
         never = (self.specials.start, self.specials.stop)
         units = [NO_GROUP if token in never else place for place, token in enumerate(ids)]
-        treatment = Treatment(self.specials.mask, range(*self.pool))
+        treatment = Treatment(self.specials.mask_id, range(*self.pool))
         masked, originals = mask_units(ids, units, treatment, rng, rate=self.hidden_rate, at_most=self.most_hidden)
         return masked, [originals.get(place, UNHIDDEN) for place in range(len(ids))]
 

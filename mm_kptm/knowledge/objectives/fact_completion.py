@@ -68,7 +68,7 @@ class FactCompletion:
         numbers = torch.randint(len(self.facts), (len(inputs),), generator=generator).tolist()
         special = self.specials
         chosen = sorted((self.facts[number] for number in numbers), key=lambda fact: len(fact.words))
-        text = Tokens.of([framed(special, (*fact.words, special.mask))[0] for fact in chosen])
+        text = Tokens.of([framed(special, (*fact.words, special.mask_id))[0] for fact in chosen])
         ends = torch.tensor(text.layout.offsets[1:])
         return OpenFacts(Inputs(text=text), ends - 2, torch.tensor([fact.object for fact in chosen]))
 

@@ -199,8 +199,8 @@ class DescribedGraph:
         return self._relations[number][: self._max_length // 8]
 
     def _conditioned(self, entity: int, relation: int) -> tuple[int, ...]:
-        told = self._relations[relation][self._specials.opens :]
-        return (*self._text(entity), self._specials.stop, *told)[: self._max_length]
+        words = self._relations[relation][self._specials.opens :]
+        return (*self._text(entity), self._specials.stop, *words)[: self._max_length]
 
 
 class KnowledgeEmbedding:

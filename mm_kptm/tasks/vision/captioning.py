@@ -72,9 +72,11 @@ class CaptionFormat:
         """
         specials = tokenizer.specials
         share = CaptionShare(mask_rate, beside=-1 if format.image_first else 1)
-        masking = Masking(specials.mask, (0, len(tokenizer)), frozenset({specials.pad, specials.start}), policy=share)
+        masking = Masking(
+            specials.mask_id, (0, len(tokenizer)), frozenset({specials.pad, specials.start}), policy=share
+        )
         start = (specials.start, specials.stop) if format.image_first else (specials.start,)
-        decoding = Captioning(start, specials.mask, specials.stop, max_words, _causal, tag_position=max_words + 1)
+        decoding = Captioning(start, specials.mask_id, specials.stop, max_words, _causal, tag_position=max_words + 1)
         if format.image_first:
             return cls(VlpPretraining(masking, written=1.0), replace(decoding, written=_after_image))
         return cls(MaskedCaptions(masking, smoothing=smoothing), decoding)

@@ -20,14 +20,13 @@ from mm_kptm.systems.checkpoint_folder import published_files, read_published
 from mm_kptm.systems.encoder import DualEncoder
 from mm_kptm.systems.keymap import translate
 from mm_kptm.systems.packaged.weights import is_package, package_of, weights_of
-from mm_kptm.systems.saved import is_saved
+from mm_kptm.systems.saved import in_run, is_saved
 from mm_kptm.systems.system import System
 from mm_kptm.vision.contrastive.key_maps import HUGGING_FACE_CLIP_RULES, OPEN_CLIP_RULES
 from mm_kptm.vision.contrastive.siglip_names import open_clip_names
 from mm_kptm.vision.contrastive.text_towers import TextTower
 from mm_kptm.vision.contrastive.towers import DualTower
 
-MODEL = "model"  #: the folder of a run that holds its system
 BESIDE_SIZES = ("recipe", "pooling", "projection", "sizes")  #: of a text tower, which are no sizes of its encoder
 CLASSIFIERS = ("head.", "head.fc.", "fc.", "classifier.", "last_linear.")  #: of timm's backbones; they are left behind
 
@@ -121,7 +120,7 @@ def start_towers(system: System, towers: Mapping[str, Path], *, text: System | N
 
 def _existing(side: str, path: Path) -> Path:
     """The weights of a tower, within a run or where they are; ``UserError`` where nothing is."""
-    where = path / MODEL if (path / MODEL).is_dir() else path
+    where = in_run(path)
     if not where.exists() and not is_package(path):
         raise UserError(f"the {side} tower starts from {path}, but there is no such file or folder")
     return where

@@ -95,7 +95,7 @@ def test_words_are_not_hidden_without_a_mask_token(data: MultilingualText) -> No
     engine = Tokenizer.from_file(str(data.vocabulary))
     engine.model = models.WordLevel({word: number for number, word in enumerate(WORDS) if word != "<mask>"}, "<unk>")
     engine.save(str(data.vocabulary))
-    with pytest.raises(UserError, match=r"^words were to be masked, but the tokenizer has no mask token"):
+    with pytest.raises(UserError, match=r"^a mask token is needed, but the tokenizer has none"):
         built(data, "masked-tokens", "xlm-15")
 
 

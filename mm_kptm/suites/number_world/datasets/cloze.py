@@ -97,7 +97,7 @@ def source(asked: Sequence[Blank], choices: CandidateWords, *, visible_matrix: b
         for one in asked
     )
     labels = np.array([indices[one.answer] for one in asked], dtype=np.int64)
-    return ClozeSource(InputSource(texts), first_blanks(texts, specials.mask), labels, about)
+    return ClozeSource(InputSource(texts), first_blanks(texts, specials.mask_id), labels, about)
 
 
 def _trunk(one: Blank) -> TokenSequence:
@@ -105,7 +105,7 @@ def _trunk(one: Blank) -> TokenSequence:
     trunk: TokenSequence = [specials.start]
     facts = tuple((ids[relation], ids[object_]) for relation, object_ in one.injected)
     for index, word in enumerate(one.sentence.words):
-        piece = specials.mask if index == one.blank else ids[word]
+        piece = specials.mask_id if index == one.blank else ids[word]
         trunk.append(TokenWithFacts(piece, facts) if index == one.subject and facts else piece)
     return [*trunk, specials.stop]
 
