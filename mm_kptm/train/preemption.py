@@ -23,14 +23,18 @@ from mm_kptm.train.parallel.processes import Preempted, rank_and_world_size, tim
 EXIT_CODE = 75  #: of a preempted command: EX_TEMPFAIL of sysexits.h, "try again later"; SLURM's RequeueExit can name it
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 _TIME_LIMIT = 1  # below the numbers of the signals, which win over it
+#: Seconds in which the same signal counts as one: SLURM signals every process of a step, and ``torchrun``, which is one
+#: of them, hands on what it hears.
+ONE_NOTICE = 5.0
 _clock = time.monotonic
 
 
 class Preemption:
     """Context manager that listens for signals and watches a limit of time.
 
-    A signal for which the caller has set a handler is left to that handler. The second signal of a kind does what it
-    would have done without this class, which is to end the process. Only the main thread listens.
+    A signal for which the caller has set a handler is left to that handler. The second signal of a kind, later than
+    :data:`ONE_NOTICE` after the first, does what it would have done without this class, which is to end the process.
+    Only the main thread listens.
 
     Args:
         max_hours: limit of time from now on, in hours; None: no limit.
@@ -40,6 +44,7 @@ class Preemption:
         self._end = None if max_hours is None else _clock() + 3600 * max_hours
         self._heard = self._agreed_on = 0
         self._listening: list[signal.Signals] = []
+        self._repeated = _Repeated()
         self._group: Any = None  # a gloo group beside the one that trains, as the exchange is on the CPU
         self._exchange: tuple[Any, Tensor] | None = None
 
@@ -65,7 +70,7 @@ class Preemption:
 
     def _hear(self, number: int, _: FrameType | None) -> None:
         self._heard = number
-        signal.signal(number, signal.SIG_DFL)
+        self._repeated(number)
 
     def requested(self) -> bool:
         """Whether the run must end after this step; all processes call it once a step, and get the same answer.
@@ -99,14 +104,24 @@ class Preemption:
         return int(code)
 
 
+class _Repeated:
+    """Ends the process by a signal that comes again, unless it is the same notice by another way."""
+
+    def __init__(self) -> None:
+        self._first: dict[int, float] = {}
+
+    def __call__(self, number: int, _: FrameType | None = None) -> None:
+        now = _clock()
+        if now - self._first.setdefault(number, now) > ONE_NOTICE:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
+
 def outlive_signal(_: int = 0) -> None:
     """Let a worker process that builds batches outlive the first SIGTERM and SIGUSR1, which its whole group receives.
 
-    The run still needs its batches to come to its checkpoint. A second signal ends the worker.
+    The run still needs its batches to come to its checkpoint. A second signal ends the worker, as it ends the run.
     """
+    repeated = _Repeated()
     for number in SIGNALS:
-        signal.signal(number, _once)
-
-
-def _once(number: int, _: FrameType | None) -> None:
-    signal.signal(number, signal.SIG_DFL)
+        signal.signal(number, repeated)

@@ -102,14 +102,62 @@ def test_a_limit_of_time_ends_a_run(tmp_path, unbroken, monkeypatch):
     assert facts(tmp_path) == unbroken
 
 
-def test_a_second_signal_ends_the_process_and_handlers_are_given_back():
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that stands, in seconds, until it is set."""
+    now = [0.0]
+    monkeypatch.setattr(preemption, "_clock", lambda: now[0])
+    return now
+
+
+@pytest.fixture
+def ended_by(monkeypatch):
+    """Signals by which the process would have ended, each with what it does by then."""
+    ended = []
+    monkeypatch.setattr(signal, "raise_signal", lambda number: ended.append((number, signal.getsignal(number))))
+    return ended
+
+
+def test_a_second_signal_ends_the_process_and_handlers_are_given_back(clock, ended_by):
     with preemption.Preemption() as heard:
         assert not heard.requested()
         os.kill(os.getpid(), signal.SIGUSR1)
-        assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
-        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        clock[0] = preemption.ONE_NOTICE + 1
+        os.kill(os.getpid(), signal.SIGTERM)  # the first of its kind
+        assert not ended_by
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert ended_by == [(signal.SIGUSR1, signal.SIG_DFL)]
         assert heard.requested()
     assert {signal.getsignal(number) for number in preemption.SIGNALS} == {signal.SIG_DFL}
+
+
+@pytest.mark.parametrize("number", preemption.SIGNALS)
+def test_a_notice_may_come_from_the_scheduler_and_from_the_launcher(tmp_path, unbroken, clock, number):
+    class Twice(Signalling):
+        def batch(self, indices, generator):
+            if self.left == 1:
+                os.kill(os.getpid(), number)
+            return super().batch(indices, generator)
+
+    with pytest.raises(Preempted, match="after step 3 of 12"):
+        train(tmp_path, Twice(number, batch=3))
+    train(tmp_path, PointSource(50))
+    assert facts(tmp_path) == unbroken
+
+
+def test_workers_take_a_notice_that_comes_twice_for_one(clock, ended_by):
+    before = [signal.getsignal(number) for number in preemption.SIGNALS]
+    try:
+        preemption.outlive_signal()
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert not ended_by
+        clock[0] = preemption.ONE_NOTICE + 1
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert ended_by == [(signal.SIGTERM, signal.SIG_DFL)]
+    finally:
+        for number, handler in zip(preemption.SIGNALS, before, strict=True):
+            signal.signal(number, handler)
 
 
 def test_a_handler_of_the_caller_stays(monkeypatch):
