@@ -5,7 +5,7 @@ Shapes: N pictures, D dim of the teacher.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -72,12 +72,13 @@ class ImageTeacher:
             if self.backbone:
                 backbone = TimmBackbone(self.backbone, size=self.size, trainable=False)
                 backbone.load(existing(self.weights))
-                return _of_backbone(backbone)
+                form = backbone.image_format
+                return _of_backbone(backbone, form.mean, form.std)
             system = load_teacher(self.weights, self.recipe)
             if isinstance(system.encoder, ImageEncoder):
                 backbone = TimmBackbone(str(system.sizes["backbone"]), size=self.size, trainable=False)
                 backbone.fill(system.encoder.backbone.state_dict(), self.weights)
-                return _of_backbone(backbone)
+                return _of_backbone(backbone, system.encoder.mean, system.encoder.std)
         if not isinstance(system.encoder, DualTower):
             raise UserError(f"the teacher {self.weights} is {system.recipe}, which does not turn pictures into vectors")
         prepare = system.encoder.preparation
@@ -104,8 +105,8 @@ class ImageTeacher:
         return centred(torch.cat(parts))
 
 
-def _of_backbone(backbone: TimmBackbone) -> FrozenImageEncoder:
-    """A backbone with the mean, deviation, size and filter of its publication."""
+def _of_backbone(backbone: TimmBackbone, mean: Sequence[float], std: Sequence[float]) -> FrozenImageEncoder:
+    """A backbone with the size and the filter of its publication."""
     form = backbone.image_format
-    prepare = ImagePreparation(form.size, mean=form.mean, std=form.std, interpolation=form.interpolation)
+    prepare = ImagePreparation(form.size, mean=mean, std=std, interpolation=form.interpolation)
     return FrozenImageEncoder(backbone, prepare, backbone.pooled)

@@ -65,8 +65,8 @@ def _build(context: ObjectiveContext) -> ImageSimilarityDistillation:
 
 IMAGE_SIMILARITY_DISTILLATION = ObjectiveSpec(
     ImageSimilarityDistillation.name,
-    "Tung and Mori 2019, Similarity-Preserving Knowledge Distillation, ICCV; the loss of Wu et al. 2023, TinyCLIP: CLIP "
-    "Distillation via Affinity Mimicking and Weight Inheritance, ICCV, section 3.1",
+    "Tung and Mori 2019, Similarity-Preserving Knowledge Distillation, ICCV; the loss is that of Wu et al. 2023, "
+    "TinyCLIP: CLIP Distillation via Affinity Mimicking and Weight Inheritance, ICCV, section 3.1",
     _build,
     needs=(TEXTS, IMAGES, STORED_PICTURES),
     arguments=("teacher", "recipe", "backbone", "size", "temperature"),
