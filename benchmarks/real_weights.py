@@ -3,12 +3,14 @@
     python -m benchmarks.real_weights labels
     python -m benchmarks.real_weights names
     python -m benchmarks.real_weights map --cache FOLDER
+    python -m benchmarks.real_weights nearest --cache FOLDER
     python -m benchmarks.real_weights facts --out FOLDER
 
 ``labels``: the classes that the backbone of ImageNet sees in photographs of scikit-image and scikit-learn. ``names``:
 names of emoji in twelve languages find the English one among 300, without training. ``map``: the backbone and the
 multilingual encoder stay frozen and one linear map between them learns from English names of drawings; what it finds in
-a style, for concepts and in languages that it never saw, beside controls. These three need the extra ``real``;
+a style, for concepts and in languages that it never saw, beside controls. ``nearest``: what the nearest drawing names
+in a style that was never seen, by pixels and by the backbone's features. These four need the extra ``real``;
 ``--cache`` keeps features. ``facts`` writes blanks about countries, and their graph, for ``experiments/real-weights``.
 """
 
@@ -223,7 +225,7 @@ def _invented(count: int) -> list[str]:
 def main() -> None:
     """Print the figures that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("labels", "names", "map", "facts"))
+    parser.add_argument("what", choices=("labels", "names", "map", "nearest", "facts"))
     parser.add_argument("--cache", type=Path, help="a folder that keeps features")
     parser.add_argument("--side", type=int, default=128, help="pixels of a drawing that the backbone reads")
     parser.add_argument("--out", type=Path, default=Path("countries"), help="the folder that facts writes")
@@ -237,9 +239,9 @@ def main() -> None:
     elif options.what == "facts":
         facts(options.out, fold=options.fold, invented=options.invented)
     else:
-        from benchmarks.real_map import linear_map
+        from benchmarks.real_map import linear_map, nearest_drawing
 
-        linear_map(options.cache, side=options.side)
+        (linear_map if options.what == "map" else nearest_drawing)(options.cache, side=options.side)
 
 
 if __name__ == "__main__":

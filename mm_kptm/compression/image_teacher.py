@@ -74,7 +74,8 @@ class ImageTeacher:
                 backbone.load(existing(self.weights))
                 form = backbone.image_format
                 return _of_backbone(backbone, form.mean, form.std)
-            system = load_teacher(self.weights, self.recipe)
+            remedy = "name the recipe that reads them, or the backbone of timm"
+            system = load_teacher(self.weights, self.recipe, remedy=remedy)
             if isinstance(system.encoder, ImageEncoder):
                 backbone = TimmBackbone(str(system.sizes["backbone"]), size=self.size, trainable=False)
                 backbone.fill(system.encoder.backbone.state_dict(), self.weights)

@@ -17,12 +17,13 @@ from mm_kptm.systems.saved import in_run, is_saved
 from mm_kptm.systems.system import System
 
 
-def load_teacher(weights: str, recipe: str = "") -> System:
+def load_teacher(weights: str, recipe: str = "", *, remedy: str = "name the recipe that reads them, too") -> System:
     """The system with its weights, in evaluation mode and without gradients.
 
     Args:
         weights: a folder that :func:`mm_kptm.save` wrote, a run, or published weights, ``package:NAME`` included.
         recipe: of published weights; a folder of the suite and a package know their own.
+        remedy: advice where published weights come without a recipe.
 
     Raises:
         UserError: there are no such weights, or they are published and no recipe is named.
@@ -33,7 +34,7 @@ def load_teacher(weights: str, recipe: str = "") -> System:
     else:
         named = recipe or (package_of(path).recipe if is_package(path) else "")
         if not named:
-            raise UserError(f"the teacher {weights} holds published weights; name the recipe that reads them, too")
+            raise UserError(f"the teacher {weights} holds published weights; {remedy}")
         system = pretrained.load(named, weights, heads=[], seed=0)
     return system.eval().requires_grad_(False)
 
