@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from torch.nn.functional import normalize
 
 from benchmarks.real_weights import BACKBONE, LANGUAGES, MEAN, MULTILINGUAL, STD, kept, load, name_vectors
 from mm_kptm.batch import Images, Inputs
+from mm_kptm.compression import ImageTeacher
 from mm_kptm.suites.atlas.data.atlas import Atlas, open_atlas
 from mm_kptm.suites.atlas.datasets.controls import pixel_ranks
 from mm_kptm.suites.atlas.datasets.splits import Side, side_of
@@ -126,11 +127,11 @@ class Drawn:
         place = self.atlas.place(style)
         return [at for at, one in enumerate(self.atlas.concepts) if one.code in place and side_of(one) == part]
 
-    def shown(self, style: str, concepts: Sequence[int], views: Sequence[bool] = (False, True)) -> list[Tensor]:
-        """Features of concepts as they are drawn, in a mirror, or both, each [N, 1280]."""
+    def shown(self, style: str, concepts: Sequence[int]) -> list[Tensor]:
+        """Features of both views of concepts, each [N, 1280]."""
         place = self.atlas.place(style)
         rows = [place[self.atlas.concepts[one].code] for one in concepts]
-        return [self.features(style, mirrored=mirrored)[rows] for mirrored in views]
+        return [self.features(style, mirrored=mirrored)[rows] for mirrored in (False, True)]
 
     def whitening(self, power: float) -> Whitening:
         """Of the English names of training."""
@@ -208,27 +209,45 @@ def linear_map(cache: Path | None, *, side: int) -> None:
             report(part, first, f"{language} by parallel names", parallel)
 
 
-def nearest_drawing(cache: Path | None, *, side: int) -> None:
-    """Print what the nearest trained drawing names in the unseen style: by pixels, and by the features of the backbone.
+def nearest_drawing(encoders: Sequence[str], cache: Path | None, *, side: int) -> None:
+    """Print what the nearest trained drawing names in the unseen style: by pixels, and by the features of encoders.
 
-    Features are of length 1 and centred, as an image teacher gives them to towers: no tower that learns them from
-    drawings of training can be expected to find more.
+    Features are of length 1 and centred, as an image teacher gives them to towers. Those of the backbone are the first;
+    no tower that learns them from drawings of training can be expected to find more.
+
+    Args:
+        encoders: more of them: runs, saved folders, whatever an image teacher reads.
+        cache: keeps the features of the backbone.
+        side: of its pictures, in pixels.
     """
     of = Drawn(cache, side)
     some = of.part(UNSEEN, "train")
-
-    def rows(style: str, concepts: Sequence[int]) -> Tensor:
-        return normalize(of.shown(style, concepts, views=(False,))[0], dim=-1)
-
-    centre = torch.cat([rows(style, of.train[style]) for style in STYLES]).mean(0)
-    asked, *known = (normalize(rows(style, some) - centre, dim=-1) for style in (UNSEEN, *STYLES))
-    scores = torch.stack([asked @ one.T for one in known]).amax(0)
-    ranks = (scores >= scores.diagonal()[:, None]).sum(1)
     control = pixel_ranks(of.atlas, Side(tuple(some), UNSEEN, ("en",)), STYLES)
     print(f"{len(some)} trained concepts in {UNSEEN}, the nearest drawing in {' or '.join(STYLES)}: R@1, R@10")
-    print(f"pixels                  {recall(control, 1):5.1f}  {recall(control, 10):5.1f}")
-    print(f"features at {side:3} pixels  {recall(ranks, 1):5.1f}  {recall(ranks, 10):5.1f}")
-    print(f"features minus pixels: R@1 {interval(ranks, control, 1)}, R@10 {interval(ranks, control, 10)}")
+    print(f"{recall(control, 1):5.1f}  {recall(control, 10):5.1f}  pixels")
+
+    def report_nearest(name: str, features: Callable[[str], Tensor]) -> None:
+        read = {style: normalize(features(style), dim=-1) for style in (UNSEEN, *STYLES)}
+        rows = {style: dict(zip(of.atlas.drawn[style], one, strict=True)) for style, one in read.items()}
+        codes = [of.atlas.concepts[one].code for one in some]
+        trained = [rows[style][of.atlas.concepts[one].code] for style in STYLES for one in of.train[style]]
+        centre = torch.stack(trained).mean(0)
+        asked, *known = (
+            normalize(torch.stack([rows[style][code] for code in codes]) - centre, dim=-1)
+            for style in (UNSEEN, *STYLES)
+        )
+        scores = torch.stack([asked @ one.T for one in known]).amax(0)
+        ranks = (scores >= scores.diagonal()[:, None]).sum(1)
+        over = f"minus pixels {interval(ranks, control, 1)} and {interval(ranks, control, 10)}"
+        print(f"{recall(ranks, 1):5.1f}  {recall(ranks, 10):5.1f}  {name}, {over}")
+
+    report_nearest(f"{BACKBONE} at {side} pixels", lambda style: of.features(style, mirrored=False))
+    for encoder in encoders:
+        report_nearest(encoder, partial(_features, ImageTeacher(encoder), of.atlas))
+
+
+def _features(encoder: ImageTeacher, atlas: Atlas, style: str) -> Tensor:
+    return encoder.features([Image.fromarray(pixels) for pixels in atlas.pixels(style)])
 
 
 def to_english(of: Drawn, whitening: Whitening, language: str) -> Tensor:

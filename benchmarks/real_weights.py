@@ -3,15 +3,16 @@
     python -m benchmarks.real_weights labels
     python -m benchmarks.real_weights names
     python -m benchmarks.real_weights map --cache FOLDER
-    python -m benchmarks.real_weights nearest --cache FOLDER
+    python -m benchmarks.real_weights nearest --cache FOLDER [--encoder RUN]
     python -m benchmarks.real_weights facts --out FOLDER
 
 ``labels``: the classes that the backbone of ImageNet sees in photographs of scikit-image and scikit-learn. ``names``:
 names of emoji in twelve languages find the English one among 300, without training. ``map``: the backbone and the
 multilingual encoder stay frozen and one linear map between them learns from English names of drawings; what it finds in
 a style, for concepts and in languages that it never saw, beside controls. ``nearest``: what the nearest drawing names
-in a style that was never seen, by pixels and by the backbone's features. These four need the extra ``real``;
-``--cache`` keeps features. ``facts`` writes blanks about countries, and their graph, for ``experiments/real-weights``.
+in a style that was never seen, by pixels and by the features of the backbone and of other encoders, such as the image
+tower of a run. These four need the extra ``real``; ``--cache`` keeps features. ``facts`` writes blanks about countries,
+and their graph, for ``experiments/real-weights``.
 """
 
 from __future__ import annotations
@@ -228,6 +229,7 @@ def main() -> None:
     parser.add_argument("what", choices=("labels", "names", "map", "nearest", "facts"))
     parser.add_argument("--cache", type=Path, help="a folder that keeps features")
     parser.add_argument("--side", type=int, default=128, help="pixels of a drawing that the backbone reads")
+    parser.add_argument("--encoder", action="append", default=[], help="nearest: one more image encoder, such as a run")
     parser.add_argument("--out", type=Path, default=Path("countries"), help="the folder that facts writes")
     parser.add_argument("--fold", type=int, default=0, choices=range(4), help="the quarter of the territories to test")
     parser.add_argument("--invented", type=int, default=0, help="learn from so many invented countries (default: none)")
@@ -238,10 +240,14 @@ def main() -> None:
         names(options.cache)
     elif options.what == "facts":
         facts(options.out, fold=options.fold, invented=options.invented)
-    else:
-        from benchmarks.real_map import linear_map, nearest_drawing
+    elif options.what == "nearest":
+        from benchmarks.real_map import nearest_drawing
 
-        (linear_map if options.what == "map" else nearest_drawing)(options.cache, side=options.side)
+        nearest_drawing(options.encoder, options.cache, side=options.side)
+    else:
+        from benchmarks.real_map import linear_map
+
+        linear_map(options.cache, side=options.side)
 
 
 if __name__ == "__main__":

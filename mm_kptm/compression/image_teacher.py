@@ -90,9 +90,17 @@ class ImageTeacher:
             )
         return FrozenImageEncoder(system.encoder, prepare, system.encoder.embed_images)
 
-    @torch.no_grad()
     def vectors(self, pictures: Pictures, *, batch_size: int = 32, device: torch.device | str | None = None) -> Tensor:
-        """Vectors of length 1, those of all pictures centred first, [N, D]; pictures are decoded a batch at a time.
+        """Vectors of length 1, those of all pictures centred first, [N, D].
+
+        Raises:
+            UserError: as :meth:`load`.
+        """
+        return centred(self.features(pictures, batch_size=batch_size, device=device))
+
+    @torch.no_grad()
+    def features(self, pictures: Pictures, *, batch_size: int = 32, device: torch.device | str | None = None) -> Tensor:
+        """What the encoder makes of pictures, at length 1, [N, D]; they are decoded a batch at a time.
 
         Raises:
             UserError: as :meth:`load`.
@@ -103,7 +111,7 @@ class ImageTeacher:
         for first in range(0, len(pictures), batch_size):
             some = [pictures[number] for number in range(first, min(first + batch_size, len(pictures)))]
             parts.append(F.normalize(encoder.embed(encoder.prepare(some).to(device)).float(), dim=-1))
-        return centred(torch.cat(parts))
+        return torch.cat(parts)
 
 
 def _of_backbone(backbone: TimmBackbone, mean: Sequence[float], std: Sequence[float]) -> FrozenImageEncoder:
