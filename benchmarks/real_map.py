@@ -1,10 +1,11 @@
-"""One linear map from drawings to names between frozen encoders: ``python -m benchmarks.real_weights map``."""
+"""Frozen encoders on drawings and names: ``python -m benchmarks.real_weights map`` and ``nearest``."""
 
 from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from torch.nn.functional import normalize
 
 from benchmarks.real_weights import BACKBONE, LANGUAGES, MEAN, MULTILINGUAL, STD, kept, load, name_vectors
 from mm_kptm.batch import Images, Inputs
+from mm_kptm.compression import ImageTeacher
 from mm_kptm.suites.atlas.data.atlas import Atlas, open_atlas
 from mm_kptm.suites.atlas.datasets.controls import pixel_ranks
 from mm_kptm.suites.atlas.datasets.splits import Side, side_of
@@ -94,24 +96,31 @@ def interval(ours: Tensor, theirs: NDArray[np.int64], at: int) -> str:
 
 
 class Drawn:
-    """Features, names and parts of all concepts of Atlas."""
+    """Features, names and parts of all concepts of Atlas; what is not asked for is not computed."""
 
     def __init__(self, cache: Path | None, side: int) -> None:
         self.atlas = open_atlas()
-        self.vectors = name_vectors(self.atlas, MULTILINGUAL, cache)
-        self.features = {
-            style: [
-                kept(
-                    cache,
-                    f"{BACKBONE}-{side}-{style}{'-mirrored' if mirrored else ''}",
-                    lambda style=style, mirrored=mirrored: drawing_features(self.atlas, style, side, mirrored=mirrored),
-                )
-                for mirrored in (False, True)
-            ]
-            for style in (*STYLES, UNSEEN)
-        }
+        self.folder, self.side = cache, side
+        self.made: dict[str, Tensor] = {}
         self.train = {style: self.part(style, "train") for style in STYLES}
-        self.centers = {language: said[self.train[STYLES[0]]].mean(0) for language, said in self.vectors.items()}
+
+    @cached_property
+    def vectors(self) -> dict[str, Tensor]:
+        """Names by language."""
+        return name_vectors(self.atlas, MULTILINGUAL, self.folder)
+
+    @cached_property
+    def centers(self) -> dict[str, Tensor]:
+        """The means of the names of training by language."""
+        return {language: said[self.train[STYLES[0]]].mean(0) for language, said in self.vectors.items()}
+
+    def features(self, style: str, *, mirrored: bool) -> Tensor:
+        """Of all drawings of a style, or of their mirror images, [N, 1280]."""
+        name = f"{BACKBONE}-{self.side}-{style}{'-mirrored' if mirrored else ''}"
+        if name not in self.made:
+            make = partial(drawing_features, self.atlas, style, self.side, mirrored=mirrored)
+            self.made[name] = kept(self.folder, name, make)
+        return self.made[name]
 
     def part(self, style: str, part: str) -> list[int]:
         """Concepts of a part that are drawn in a style, by number."""
@@ -122,7 +131,7 @@ class Drawn:
         """Features of both views of concepts, each [N, 1280]."""
         place = self.atlas.place(style)
         rows = [place[self.atlas.concepts[one].code] for one in concepts]
-        return [view[rows] for view in self.features[style]]
+        return [self.features(style, mirrored=mirrored)[rows] for mirrored in (False, True)]
 
     def whitening(self, power: float) -> Whitening:
         """Of the English names of training."""
@@ -198,6 +207,47 @@ def linear_map(cache: Path | None, *, side: int) -> None:
             texts = of.named(whitening, language, some) @ to_english(of, whitening, language)
             parallel = mapped.ranks(of.shown(first, some), normalize(texts, dim=-1))
             report(part, first, f"{language} by parallel names", parallel)
+
+
+def nearest_drawing(encoders: Sequence[str], cache: Path | None, *, side: int) -> None:
+    """Print what the nearest trained drawing names in the unseen style: by pixels, and by the features of encoders.
+
+    Features are of length 1 and centred, as an image teacher gives them to towers. Those of the backbone are the first;
+    no tower that learns them from drawings of training can be expected to find more.
+
+    Args:
+        encoders: more of them: runs, saved folders, whatever an image teacher reads.
+        cache: keeps the features of the backbone.
+        side: of its pictures, in pixels.
+    """
+    of = Drawn(cache, side)
+    some = of.part(UNSEEN, "train")
+    control = pixel_ranks(of.atlas, Side(tuple(some), UNSEEN, ("en",)), STYLES)
+    print(f"{len(some)} trained concepts in {UNSEEN}, the nearest drawing in {' or '.join(STYLES)}: R@1, R@10")
+    print(f"{recall(control, 1):5.1f}  {recall(control, 10):5.1f}  pixels")
+
+    def report_nearest(name: str, features: Callable[[str], Tensor]) -> None:
+        read = {style: normalize(features(style), dim=-1) for style in (UNSEEN, *STYLES)}
+        rows = {style: dict(zip(of.atlas.drawn[style], one, strict=True)) for style, one in read.items()}
+        codes = [of.atlas.concepts[one].code for one in some]
+        trained = [rows[style][of.atlas.concepts[one].code] for style in STYLES for one in of.train[style]]
+        centre = torch.stack(trained).mean(0)
+        asked, *known = (
+            normalize(torch.stack([rows[style][code] for code in codes]) - centre, dim=-1)
+            for style in (UNSEEN, *STYLES)
+        )
+        scores = torch.stack([asked @ one.T for one in known]).amax(0)
+        ranks = (scores >= scores.diagonal()[:, None]).sum(1)
+        over = f"minus pixels {interval(ranks, control, 1)} and {interval(ranks, control, 10)}"
+        print(f"{recall(ranks, 1):5.1f}  {recall(ranks, 10):5.1f}  {name}, {over}")
+
+    report_nearest(f"{BACKBONE} at {side} pixels", lambda style: of.features(style, mirrored=False))
+    for encoder in encoders:
+        report_nearest(encoder, partial(_features, ImageTeacher(encoder), of.atlas))
+
+
+def _features(encoder: ImageTeacher, atlas: Atlas, style: str) -> Tensor:
+    return encoder.features([Image.fromarray(pixels) for pixels in atlas.pixels(style)])
 
 
 def to_english(of: Drawn, whitening: Whitening, language: str) -> Tensor:

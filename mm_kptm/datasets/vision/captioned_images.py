@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,6 +13,10 @@ import torch
 from PIL import Image
 
 from mm_kptm.batch import Images, Inputs
+from mm_kptm.compression.objectives.image_similarity_distillation import (
+    STORED_PICTURES,
+    ImageSimilarityDistillation,
+)
 from mm_kptm.compression.objectives.similarity_distillation import WRITTEN_TEXTS, SimilarityDistillation
 from mm_kptm.data.formats.captions import Described
 from mm_kptm.data.formats.jsonl import read_retrieval
@@ -78,13 +82,22 @@ class PictureFiles:
     size: int
     least_area: float
 
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, number: int) -> Image.Image:
+        """The image of this number as it is stored; ``UserError`` as :meth:`images`."""
+        if not 0 <= number < len(self):
+            raise IndexError(f"there are {len(self)} images, but number {number} was asked for")
+        return Image.fromarray(read_picture(inside(self.folder, self.names[number])))
+
     def images(self, numbers: IntArray, generator: torch.Generator | None = None) -> Inputs:
         """The images of these numbers as pixels.
 
         Raises:
             UserError: a file is missing or no picture, or its name leads out of the folder.
         """
-        pictures = [Image.fromarray(read_picture(inside(self.folder, self.names[number]))) for number in numbers]
+        pictures = [self[number] for number in numbers]
         if generator is not None and self.least_area < 1:
             pictures = [self._cropped(picture, generator) for picture in pictures]
         prepare = self.preparation or ImagePreparation(self.size, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
@@ -137,7 +150,7 @@ def pretraining(data: CaptionedImages, request: DataRequest) -> PreparedData:
     tokenizer = data.tokenizer()
     has: dict[str, Any] = dict.fromkeys((TEXTS, *((LANGUAGE_IDS,) if data.languages else ())))
     if "images" in request.recipe.reads:
-        has |= {IMAGES: None, PICTURES: None, WRITTEN_TEXTS: lambda: partial(_training_captions, data)}
+        has |= {IMAGES: None, PICTURES: None, **_of_training(data)}
     contrast = {ImageTextContrastive.name: lambda context: _contrast(data, context.arguments)}
     objectives = request.built_objectives(Offers(data.name, has, variants=contrast), tokenizer)
     views = "text" not in request.recipe.reads
@@ -186,7 +199,7 @@ def _prepared(data: CaptionedImages, request: DataRequest, *, raw: bool = False)
         fingerprints=data.fingerprints,
         knowledge_forms=frozenset() if encoding.injector is None else frozenset({BRANCHES}),
         encoding=encoding,
-        labels={WRITTEN_TEXTS: lambda: partial(_training_captions, data)},
+        labels=_of_training(data),
         read_file=lambda path: read(read_retrieval(path), encoding=encoding, crops=False),
     )
 
@@ -203,20 +216,39 @@ def _pairs(
     size = data.candidate_pool_size or len(described)
     last = max(len(described) // size - 1, 0) if size else 0
     names = tuple(one.names[0] for one in described)
+    image_of = np.array([image for image, *_ in said], dtype=np.int64)
+    numbers = {
+        SimilarityDistillation.name: np.arange(len(said), dtype=np.int64),
+        ImageSimilarityDistillation.name: image_of,
+    }
     return PairSource(
         texts=encoding.texts([TextExample(id_, (text,), language) for _, id_, text, language in said]).texts,
         provider=PictureFiles(data.pictures, names, preparation, data.image_size, data.least_area),
         captions=tuple(Captioned(id_, language, f"image-{names[image]}") for image, id_, _, language in said),
-        image_of=np.array([image for image, *_ in said], dtype=np.int64),
+        image_of=image_of,
         pools=np.array([min(image // size, last) for image, *_ in said], dtype=np.int64),
         crops=crops,
-        labels={SimilarityDistillation.name: np.arange(len(said), dtype=np.int64)} if crops else {},
+        labels=numbers if crops else {},
     )
+
+
+def _of_training(data: CaptionedImages) -> dict[str, Callable[[], Any] | None]:
+    """What teachers read, by need."""
+    return {
+        WRITTEN_TEXTS: lambda: partial(_training_captions, data),
+        STORED_PICTURES: lambda: partial(_training_pictures, data),
+    }
 
 
 def _training_captions(data: CaptionedImages) -> list[str]:
     """The captions in the order of the source of training."""
     return [text for one in read_retrieval(data.files["train"]) for _, text in one.captions]
+
+
+def _training_pictures(data: CaptionedImages) -> PictureFiles:
+    """The pictures in the order of the source of training."""
+    names = tuple(one.names[0] for one in read_retrieval(data.files["train"]))
+    return PictureFiles(data.pictures, names, None, data.image_size, 1)
 
 
 RETRIEVAL_SUPPLY = TaskDataset(ContrastiveRetrieval, CaptionedImages, retrieval, read_retrieval)

@@ -116,7 +116,10 @@ class TimmBackbone(Backbone):
         Raises:
             UserError: no such file, or the weights of another model; the names that differ are listed.
         """
-        found = weights_of(weights)
+        self.fill(weights_of(weights), weights)
+
+    def fill(self, found: Mapping[str, Tensor], weights: Path | str) -> None:
+        """Fill the model with tensors by timm's names; as :meth:`load`, with ``weights`` as their name in errors."""
         expected = cast("dict[str, Tensor]", self.model.state_dict())
         missing = sorted(name for name in expected.keys() - found.keys() if not name.endswith("num_batches_tracked"))
         shapes = _heads_of_classifiers(self.name)
@@ -128,7 +131,7 @@ class TimmBackbone(Backbone):
         self.model.load_state_dict(self._resampled(found, expected, weights), strict=False)
 
     def _resampled(
-        self, found: Mapping[str, Tensor], expected: Mapping[str, Tensor], weights: Path
+        self, found: Mapping[str, Tensor], expected: Mapping[str, Tensor], weights: Path | str
     ) -> dict[str, Tensor]:
         """The tensors of the model; absolute positions of another grid are interpolated to this one."""
         from timm.layers.pos_embed import resample_abs_pos_embed

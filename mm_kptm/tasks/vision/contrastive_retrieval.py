@@ -35,7 +35,10 @@ class ImageProvider(Protocol):
     """Where the images of captions come from."""
 
     def images(self, numbers: IntArray, generator: torch.Generator | None = None) -> Inputs:
-        """The images of these numbers in a stream of their own; a generator draws crops, without it there are none."""
+        """The images of these numbers in a stream of their own; a generator draws crops, without it there are none.
+
+        Labels of what was drawn, which objectives beside the contrast read, may be among the inputs.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +95,7 @@ class PairSource:
         chosen = np.asarray(indices, dtype=np.int64)
         seen = self.provider.images(self.image_of[chosen], generator if self.crops else None)
         labels = {name: torch.from_numpy(values[chosen]) for name, values in self.labels.items()}
+        labels |= seen.labels
         inputs = Inputs(seen.streams, image_of=seen.image_of, labels=labels, text=tokens(self.texts, chosen))
         return PairBatch(inputs, tuple(self.captions[i] for i in indices))
 

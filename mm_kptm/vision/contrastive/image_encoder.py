@@ -6,6 +6,7 @@ Shapes: N images, F width of the backbone, D dim of the projection.
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import cast
 
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from mm_kptm.batch import ALL_ROWS, Encoded, Images, Inputs, OutputRows
 from mm_kptm.errors import UserError, nearest
 from mm_kptm.vision.contrastive.losses.queues import KeyQueue, follow
+from mm_kptm.vision.contrastive.preparation import IMAGENET_MEAN, IMAGENET_STD
 
 
 class ImageEncoder(nn.Module):
@@ -20,12 +22,15 @@ class ImageEncoder(nn.Module):
 
     Args:
         backbone: timm's name.
+        mean, std: by which the pixels that it was trained on were normalised, per channel.
 
     Raises:
         UserError: timm has no such backbone.
     """
 
-    def __init__(self, backbone: str) -> None:
+    def __init__(
+        self, backbone: str, *, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD
+    ) -> None:
         super().__init__()
         import timm
 
@@ -33,6 +38,7 @@ class ImageEncoder(nn.Module):
             raise UserError(f"timm has no backbone {backbone!r}{nearest(backbone, timm.list_models())}")
         self.backbone = timm.create_model(backbone, pretrained=False, num_classes=0)
         self.dim = cast(int, self.backbone.num_features)
+        self.mean, self.std = mean, std
 
     def forward(self, inputs: Inputs, output_rows: OutputRows = ALL_ROWS) -> Encoded:
         """The features of images, [N, F], as rows and as pooled vectors."""

@@ -12,7 +12,7 @@ from mm_kptm.vision.contrastive.key_maps import move
 
 def efficientnet_lite0(*, backbone: str = "tf_efficientnet_lite0") -> ImageEncoder:
     """The network of Tan and Le (2019) without squeeze-and-excitation; a picture is the mean of its last map."""
-    return ImageEncoder(backbone)
+    return ImageEncoder(backbone, mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
 
 
 def classifier(encoder: ImageEncoder, *, num_classes: int = 1000) -> nn.Linear:

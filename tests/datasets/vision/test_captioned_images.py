@@ -102,11 +102,12 @@ def test_four_colours_are_learnt_from_a_file(folder: Path, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize("task", ["contrastive-retrieval", None])
-def test_a_teacher_of_texts_reads_the_captions_of_training(folder: Path, task: str | None) -> None:
+def test_teachers_read_the_captions_and_the_images_of_training(folder: Path, task: str | None) -> None:
     sizes = {"dim": 8, "num_layers": 1, "num_heads": 2, "ffn_dim": 8, "max_positions": 8}
     mm_kptm.save(mm_kptm.build("bert-base", seed=0, vocab_size=12, **sizes), folder / "teacher")
     (folder / "teacher" / "vocab.txt").write_text((folder / "vocab.txt").read_text())
-    name = "similarity-distillation"
+    mm_kptm.save(mm_kptm.build("efficientnet-lite0", backbone="test_resnet", heads=[], seed=0), folder / "seen")
+    name, of_images = "similarity-distillation", "image-similarity-distillation"
     run = {
         "name": "taught",
         "task": task,
@@ -126,8 +127,11 @@ def test_a_teacher_of_texts_reads_the_captions_of_training(folder: Path, task: s
                 "text": {"recipe": "bert-base", "num_layers": 1, "dim": 8, "num_heads": 2, "ffn_dim": 8},
             },
         },
-        "objectives": {name: 1.0},
-        "objective_arguments": {name: {"teacher": str(folder / "teacher")}},
+        "objectives": {name: 1.0, of_images: 1.0},
+        "objective_arguments": {
+            name: {"teacher": str(folder / "teacher")},
+            of_images: {"teacher": str(folder / "seen"), "size": 16},
+        },
         "train": {"steps": 1, "batch_size": 4},
     }
     built = build(settings_of(run))
@@ -136,6 +140,10 @@ def test_a_teacher_of_texts_reads_the_captions_of_training(folder: Path, task: s
     batch = built.training.batch([5, 2, 0], torch.Generator().manual_seed(0))
     inputs = batch.examples.inputs if task else batch.by_name[name]
     assert inputs.labels[name].tolist() == [5, 2, 0] and torch.isfinite(built.model.loss(batch))
+    assert inputs.labels[of_images].tolist() == [2, 1, 0]
+    pictures = built.model.objectives[of_images].pictures()
+    assert [picture.getpixel((0, 0)) for picture in pictures] == list(COLOURS.values())
+    assert {picture.size for picture in pictures} == {(30, 20)}, "no crop and no resizing before the teacher's own"
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from mm_kptm.batch import Images, Inputs
+from mm_kptm.compression.objectives.image_similarity_distillation import ImageSimilarityDistillation
 from mm_kptm.preprocessing.inputs import IntArray
 from mm_kptm.suites.atlas.data.atlas import Atlas
 from mm_kptm.suites.atlas.data.drawings import Pixels
@@ -33,12 +35,14 @@ class Drawings:
         places: where each concept stands in each sheet, -1 where it is not drawn, [P, S].
         preparation: mean, standard deviation and size of the pixels.
         augment: whether drawings are changed where a generator is given.
+        numbers: of the drawings that training may show, by concept and style, [P, S]; None: they are not numbered.
     """
 
     sheets: tuple[Pixels, ...]
     places: IntArray
     preparation: ImagePreparation
     augment: bool = True
+    numbers: IntArray | None = None
 
     @classmethod
     def of(
@@ -65,7 +69,26 @@ class Drawings:
         size = self.preparation.size
         if values.shape[-1] != size:
             values = F.interpolate(values, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
-        return Inputs(images=Images(pixels=self.preparation.normalize(values)))
+        labels = {}
+        if self.numbers is not None:
+            labels[ImageSimilarityDistillation.name] = torch.from_numpy(self.numbers[numbers, chosen])
+        return Inputs(images=Images(pixels=self.preparation.normalize(values)), labels=labels)
+
+    def numbered(self, concepts: Sequence[int]) -> Drawings:
+        """The same, which says of every drawing where it stands among those of some concepts, style by style."""
+        chosen = np.isin(np.arange(len(self.places)), concepts)
+        drawn = (self.places >= 0) & chosen[:, None]
+        return replace(self, numbers=np.where(drawn, drawn.T.cumsum().reshape(drawn.T.shape).T - 1, -1))
+
+    def stored(self) -> list[Image.Image]:
+        """The numbered drawings in their order, as they are stored."""
+        if self.numbers is None:
+            return []
+        return [
+            Image.fromarray(sheet[self.places[concept, style]])
+            for style, sheet in enumerate(self.sheets)
+            for concept in np.flatnonzero(self.numbers[:, style] >= 0)
+        ]
 
 
 def changed(values: Tensor, generator: torch.Generator) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mm_kptm.batch import Inputs
+from mm_kptm.compression.objectives.image_similarity_distillation import STORED_PICTURES
 from mm_kptm.compression.objectives.similarity_distillation import WRITTEN_TEXTS, SimilarityDistillation
 from mm_kptm.data.tokenizers.protocol import framed
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
@@ -119,7 +120,10 @@ def retrieval(data: AtlasData, request: DataRequest) -> PreparedData:
         sizes={"vocab_size": len(tokenizer), "image_size": data.image_size},
         fingerprints=data.fingerprints,
         baselines=lambda split: {} if split == "train" else retrieval_controls(data, _named_split(data, split)),
-        labels={WRITTEN_TEXTS: lambda: partial(_beside_drawings, data)},
+        labels={
+            WRITTEN_TEXTS: lambda: partial(_beside_drawings, data),
+            STORED_PICTURES: lambda: training_drawings(data, preparation).stored,
+        },
     )
 
 
@@ -143,11 +147,16 @@ def training(data: AtlasData, encoding: TextEncoding, preparation: ImagePreparat
             [[numbers.get((concept, one), -1) for one in languages] for concept in train_concepts(data)], dtype=np.int64
         )
 
-    drawings = Drawings.of(data.atlas, data.styles, preparation, augment=data.augment)
-    pairs = _pairs(data, encoding, drawings, said, crops=True)
+    pairs = _pairs(data, encoding, training_drawings(data, preparation), said, crops=True)
     pairs = replace(pairs, labels={SimilarityDistillation.name: np.arange(len(said), dtype=np.int64)})
     parallel = _parallel(data)
     return NamedDrawings(pairs, table(data.languages), table(parallel) if parallel else None)
+
+
+def training_drawings(data: AtlasData, preparation: ImagePreparation) -> Drawings:
+    """The drawings that training shows, numbered."""
+    drawings = Drawings.of(data.atlas, data.styles, preparation, augment=data.augment)
+    return drawings.numbered(train_concepts(data))
 
 
 def training_names(data: AtlasData) -> list[tuple[int, str, str]]:
