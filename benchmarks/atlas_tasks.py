@@ -39,8 +39,8 @@ from mm_kptm.train.parallel.processes import Preempted
 from mm_kptm.train.preemption import EXIT_CODE
 
 FILES = Path(__file__).parents[1] / "experiments" / "atlas"
-#: Folds of every task, a run each; no country of ``hop`` is in fold 3.
-FOLDS = {"compositions": (0, 1, 2, 3, 4), "counting": (0,), "facts": (0, 1, 2, 3, 4), "hop": (0, 1, 2, 4)}
+#: Folds of every task, a run each.
+FOLDS = {"compositions": (0, 1, 2, 3, 4), "counting": (0,), "facts": (0, 1, 2, 3, 4), "hop": (0, 1, 2, 3, 4)}
 #: Splits that are asked, with what they are.
 SPLITS = {
     "compositions": {"test-iid": "drawings of training", "test-style": "the unseen style",

@@ -12,7 +12,7 @@ from typing import Any, Protocol, Self, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from mm_kptm.batch import Inputs
+from mm_kptm.batch import Encoded, Inputs
 from mm_kptm.errors import UserError
 from mm_kptm.systems.system import System
 
@@ -40,6 +40,18 @@ class PooledObjective(Protocol):
 
     def pooled_loss(self, system: System, batch: Any, pooled: Tensor) -> Tensor:
         """The loss of the batch from its pooled states [B, D], a scalar."""
+
+
+@runtime_checkable
+class EncodedObjective(Protocol):
+    """Objective on the final states of unchanged inputs, which a task beside it may compute for both."""
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The streams whose states it reads, all of their rows."""
+
+    def encoded_loss(self, system: System, batch: Any, encoded: Encoded) -> Tensor:
+        """The loss of the batch from the states of :attr:`streams`, a scalar."""
 
 
 @runtime_checkable

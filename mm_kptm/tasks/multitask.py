@@ -15,9 +15,16 @@ from typing import Any, Protocol, Self, cast, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from mm_kptm.batch import Inputs
+from mm_kptm.batch import EVERY_ROW, Encoded, Inputs, OutputRows
 from mm_kptm.errors import UserError
-from mm_kptm.objectives.mixture import MixtureBatch, Objective, Objectives, PooledObjective, after_step
+from mm_kptm.objectives.mixture import (
+    EncodedObjective,
+    MixtureBatch,
+    Objective,
+    Objectives,
+    PooledObjective,
+    after_step,
+)
 from mm_kptm.tasks.protocol import Task
 from mm_kptm.train.protocol import AfterStep, Source
 
@@ -99,8 +106,8 @@ class TwoSources:
 class PooledTask(Protocol):
     """Task whose loss follows from the pooled states of its inputs."""
 
-    def pooled(self, batch: Any) -> Tensor:
-        """The pooled states of the batch, [B, D]."""
+    def encoded(self, batch: Any, rows: OutputRows) -> Encoded:
+        """The pooled states of the batch, and the states of what else is asked for."""
 
     def pooled_loss(self, batch: Any, pooled: Tensor) -> Tensor:
         """The loss of the batch from its pooled states, a scalar."""
@@ -147,25 +154,35 @@ class MultiTask(nn.Module):
     def loss(self, batch: MultiTaskBatch) -> Tensor:
         """The task's loss and the weighted losses of the objectives, a scalar.
 
-        A task that shows its pooled states shares them with the objectives on these.
+        A task that shows its states shares them with the objectives on these.
         """
-        system, pooled = self.task.system, None
+        encoded = None
         if not self.task_weight:
             losses = []
         elif isinstance(self.task, PooledTask):
             task = cast(PooledTask, self.task)
-            pooled = task.pooled(batch.examples)
-            losses = [self.task_weight * task.pooled_loss(batch.examples, pooled)]
+            encoded = task.encoded(batch.examples, self._shared(batch.batches.by_name))
+            losses = [self.task_weight * task.pooled_loss(batch.examples, encoded.pooled)]
         else:
             losses = [self.task_weight * self.task.loss(batch.examples)]
         for name, prepared in batch.batches.by_name.items():
-            objective = self.objectives[name]
-            if pooled is not None and name in self.own and isinstance(objective, PooledObjective):
-                loss = objective.pooled_loss(system, prepared, pooled)
-            else:
-                loss = objective.loss(system, prepared)
-            losses.append(self.weights[name] * loss)
+            shown = encoded if name in self.own else None
+            losses.append(self.weights[name] * self._loss(self.objectives[name], prepared, shown))
         return torch.stack(losses).sum()
+
+    def _shared(self, names: Collection[str]) -> OutputRows:
+        """Pooled states, and all rows of the streams that objectives on the inputs of the task read."""
+        own = [self.objectives[name] for name in names if name in self.own]
+        read = [stream for one in own if isinstance(one, EncodedObjective) for stream in one.streams]
+        return OutputRows(dict.fromkeys(read, EVERY_ROW))
+
+    def _loss(self, objective: Objective, prepared: Any, encoded: Encoded | None) -> Tensor:
+        """The loss of an objective, from states of the task where it reads these."""
+        if encoded is not None and isinstance(objective, EncodedObjective):
+            return objective.encoded_loss(self.task.system, prepared, encoded)
+        if encoded is not None and isinstance(objective, PooledObjective):
+            return objective.pooled_loss(self.task.system, prepared, encoded.pooled)
+        return objective.loss(self.task.system, prepared)
 
     def measure(self, batch: Any) -> dict[str, Tensor]:
         """The measures of the task, [B] each."""

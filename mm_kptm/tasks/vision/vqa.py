@@ -156,10 +156,10 @@ class VQA(Task[Questions]):
         scores: Tensor = self.head.of(self.system)(pooled)
         return scores
 
-    def pooled(self, batch: Questions) -> Tensor:
-        """The pooled states of the questions, [B, D]."""
-        encoded: Encoded = self.system(batch.inputs, POOLED_ONLY)
-        return encoded.pooled
+    def encoded(self, batch: Questions, rows: OutputRows) -> Encoded:
+        """The pooled states of the questions, [B, D], and other states that are asked for."""
+        encoded: Encoded = self.system(batch.inputs, rows)
+        return encoded
 
     def pooled_loss(self, batch: Questions, pooled: Tensor) -> Tensor:
         """As :meth:`loss`, from the pooled states [B, D].

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mm_kptm.data.packing import Packed
 from mm_kptm.datasets.illustration import Illustration
@@ -22,11 +23,22 @@ from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.random_streams import RandomStream, pick
 from mm_kptm.suites.atlas.datasets.controls import nearest_concepts
 from mm_kptm.suites.atlas.datasets.picture_wording import how_many
-from mm_kptm.suites.atlas.datasets.scenes import CELLS, FEATURES, Scene, num_scenes, scene_crops, scene_pixels
+from mm_kptm.suites.atlas.datasets.scenes import (
+    CELLS,
+    FEATURES,
+    Scene,
+    drawn_by,
+    in_order_of_frequency,
+    num_scenes,
+    scene_crops,
+    scene_pixels,
+    standardized,
+)
 from mm_kptm.suites.atlas.datasets.settings import AtlasData
 from mm_kptm.suites.atlas.datasets.splits import SPLITS, split_side, train_concepts
 from mm_kptm.tasks.example import Example
 from mm_kptm.tasks.vision.vqa import VQA, QuestionSource, one_answer
+from mm_kptm.vision.objectives.grounding.region_grounding import MEANT_REGIONS, RegionGrounding
 
 KINDS, MOST = 3, 4  #: concepts of a scene, and copies of each
 ANSWERS = tuple(map(str, range(MOST + 1)))
@@ -47,17 +59,18 @@ class Counted:
     count: int
 
 
-def compose_counts(data: AtlasData, split: str, count: int) -> list[Counted]:
+def compose_counts(data: AtlasData, split: str, count: int, tail: int = 1) -> list[Counted]:
     """Draw scenes of three families in one to four copies each; one time in five the asked concept is of a fourth."""
     side = split_side(data, split)
     family = {number: data.atlas.concepts[number].family for number in side.concepts}
+    by_frequency = in_order_of_frequency(data, side.concepts, tail)
     rolls = RandomStream(data.seed, "counts", split, count).words(count, 2 + KINDS + 3 * (KINDS + 1)).tolist()
     orders = RandomStream(data.seed, "count-cells", split, count).orders(count, CELLS * CELLS)
     found = []
     for roll, order in zip(rolls, orders, strict=True):
         chosen: dict[str, int] = {}
         for word in roll[2 + KINDS :]:
-            concept = side.concepts[pick(word, len(side.concepts))]
+            concept = drawn_by(word, by_frequency, tail)
             if len(chosen) <= KINDS:
                 chosen.setdefault(family[concept], concept)
         *kinds, absent = chosen.values()
@@ -83,14 +96,17 @@ def counting(data: AtlasData, request: DataRequest) -> PreparedData:
 
     @cache
     def asked(split: str) -> tuple[Counted, ...]:
-        return tuple(compose_counts(data, named(split), num_scenes(data, split)))
+        tail = data.tail if split == "train" else 1
+        return tuple(compose_counts(data, named(split), num_scenes(data, split), tail))
 
     def question(one: Counted) -> str:
         return how_many(data.atlas.names[one.scene.language][one.concept], one.scene.language)
 
     def source(split: str) -> QuestionSource:
         shown = asked(split)
-        crops = scene_crops(data, split_side(data, named(split)).style, [one.scene for one in shown])
+        crops = standardized(
+            data, scene_crops(data, split_side(data, named(split)).style, [one.scene for one in shown])
+        )
         pieces = [tokenizer.encode(question(one), one.scene.language).ids for one in shown]
         framings = [layout.cut(ids, max_length=data.max_length) for ids in pieces]
         return QuestionSource(
@@ -98,6 +114,7 @@ def counting(data: AtlasData, request: DataRequest) -> PreparedData:
                 encoding.pack(framings, [one.scene.language for one in shown]),
                 crops,
                 np.arange(len(shown), dtype=np.int64),
+                labels={RegionGrounding.name: meant_regions(shown)},
             ),
             ANSWERS,
             Packed.of(answers=[[one.count] for one in shown], tenths=[[10]] * len(shown)),
@@ -124,8 +141,17 @@ def counting(data: AtlasData, request: DataRequest) -> PreparedData:
         heads=VQA.heads(request.recipe, len(ANSWERS)),
         fingerprints=data.fingerprints,
         baselines=baselines,
+        labels={MEANT_REGIONS: None},
         illustrate=illustrate,
     )
+
+
+def meant_regions(asked: Sequence[Counted]) -> NDArray[np.int64]:
+    """1 for drawings of the asked concept, 0 for others, -1 behind the last one of a scene, [S, N]."""
+    found = np.full((len(asked), KINDS * MOST), -1, np.int64)
+    for row, one in zip(found, asked, strict=True):
+        row[: len(one.scene.concepts)] = np.array(one.scene.concepts) == one.concept
+    return found
 
 
 def count_controls(data: AtlasData, split: str, train: Sequence[Counted], test: Sequence[Counted]) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Literal
 
@@ -134,8 +134,22 @@ class AtlasFlagsData:
 
     def holds_out(self, country: str, relation: str) -> bool:
         """Whether the split ``fact`` or ``hop`` tests a fact and never trains it; first steps are always trained."""
-        held = self.split == "fact" or (self.split == "hop" and relation in TWO_STEPS)
-        return held and int(fraction("fact", relation, country) * FOLDS) == self.fold
+        if self.split == "hop":
+            return relation in TWO_STEPS and country in self.unchained[relation]
+        return self.split == "fact" and int(fraction("fact", relation, country) * FOLDS) == self.fold
+
+    @cached_property
+    def unchained(self) -> dict[str, frozenset[str]]:
+        """Countries that the fold of the split ``hop`` holds out of each relation of two steps.
+
+        Folds are of one size, or differ by one country: every fifth in the order of a digest.
+        """
+        held = {}
+        for relation in self.relations:
+            if relation in TWO_STEPS:
+                order = sorted(self.countries, key=partial(fraction, "fact", relation))
+                held[relation] = frozenset(order[self.fold :: FOLDS])
+        return held
 
     def draw(self, *path: int | str) -> RandomStream:
         """Random stream for one part of the data."""

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from mm_kptm.batch import Regions
 from mm_kptm.data.packing import Packed
 from mm_kptm.data.tokenizers.protocol import framed
 from mm_kptm.datasets.illustration import Illustration
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
-from mm_kptm.preprocessing.inputs import InputSource, RegionCrops
+from mm_kptm.preprocessing.inputs import InputSource, IntArray, RegionCrops, RegionProvider
 from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.random_streams import RandomStream, pick
 from mm_kptm.suites.atlas.data.drawings import SIZE, Pixels
+from mm_kptm.suites.atlas.data.held_out import fraction
 from mm_kptm.suites.atlas.datasets.controls import pixel_distances
 from mm_kptm.suites.atlas.datasets.settings import AtlasData
 from mm_kptm.suites.atlas.datasets.splits import SPLITS, split_side, train_concepts
@@ -68,10 +72,26 @@ def num_scenes(data: AtlasData, split: str) -> int:
     return {"train": data.scenes, "dev": DEV_SCENES}.get(split, TEST_SCENES)
 
 
-def compose(data: AtlasData, split: str, count: int) -> list[Scene]:
+def in_order_of_frequency(data: AtlasData, concepts: Sequence[int], tail: int) -> Sequence[int]:
+    """Concepts as :func:`drawn_by` takes them: with a long tail in an order that says nothing of what they are."""
+    codes = {number: data.atlas.concepts[number].code for number in concepts}
+    return concepts if tail == 1 else sorted(concepts, key=lambda number: fraction("frequency", codes[number]))
+
+
+def drawn_by(word: int, concepts: Sequence[int], tail: int) -> int:
+    """The concept that a 32-bit word stands for; see :attr:`AtlasData.tail`.
+
+    >>> drawn_by(2**31, range(80), 1), drawn_by(2**31, range(80), 3)
+    (40, 10)
+    """
+    return concepts[pick(word**tail >> 32 * (tail - 1), len(concepts))]
+
+
+def compose(data: AtlasData, split: str, count: int, tail: int = 1) -> list[Scene]:
     """Draw scenes of different families; each refers to one of its drawings, in the languages of the split."""
     side = split_side(data, split)
     family = {number: data.atlas.concepts[number].family for number in side.concepts}
+    by_frequency = in_order_of_frequency(data, side.concepts, tail)
     rolls = RandomStream(data.seed, "scenes", split, count).words(count, 3 + 2 * MOST).tolist()
     orders = RandomStream(data.seed, "cells", split, count).orders(count, CELLS * CELLS)
     found = []
@@ -79,7 +99,7 @@ def compose(data: AtlasData, split: str, count: int) -> list[Scene]:
         size = LEAST + pick(roll[0], MOST - LEAST + 1)
         chosen: dict[str, int] = {}
         for word in roll[3:]:
-            concept = side.concepts[pick(word, len(side.concepts))]
+            concept = drawn_by(word, by_frequency, tail)
             if len(chosen) < size:
                 chosen.setdefault(family[concept], concept)
         concepts = tuple(chosen.values())
@@ -105,6 +125,37 @@ def scene_crops(data: AtlasData, style: str, scenes: Sequence[Scene]) -> RegionC
     boxes = [box for scene in scenes for box in scene.boxes]
     offsets = np.cumsum([0, *(len(scene.concepts) for scene in scenes)])
     return RegionCrops(reduced(sheet[rows]), np.array(boxes, np.float32), offsets)
+
+
+@dataclass(frozen=True, eq=False)
+class StandardizedRegions:
+    """Regions whose features have the mean 0 and the standard deviation 1 over the drawings of training.
+
+    Drawings stand on white, so that nine tenths of what raw pixels are is the same in all of them.
+    """
+
+    regions_of: RegionProvider
+    mean: Tensor  #: [F]
+    deviation: Tensor  #: of all features together
+
+    @property
+    def lengths(self) -> IntArray:
+        """Number of regions of every scene, [P]."""
+        return self.regions_of.lengths
+
+    def regions(self, images: IntArray) -> Regions:
+        """Regions of the given scenes, in that order."""
+        found = self.regions_of.regions(images)
+        return replace(found, features=(found.features - self.mean) / self.deviation)
+
+
+def standardized(data: AtlasData, crops: RegionProvider) -> StandardizedRegions:
+    """Regions, standardized by the drawings of the concepts that are trained."""
+    place, sheet = data.atlas.place(data.styles[0]), data.atlas.pixels(data.styles[0])
+    rows = [place[data.atlas.concepts[concept].code] for concept in train_concepts(data)]
+    values = torch.from_numpy(reduced(sheet[rows])).float() / 255
+    mean = values.mean(dim=0)
+    return StandardizedRegions(crops, mean, (values - mean).std())
 
 
 def scene_pixels(data: AtlasData, style: str, scene: Scene) -> Pixels:
@@ -142,7 +193,7 @@ def grounding(data: AtlasData, request: DataRequest) -> PreparedData:
 
     @cache
     def scenes(split: str) -> tuple[Scene, ...]:
-        return tuple(compose(data, named(split), num_scenes(data, split)))
+        return tuple(compose(data, named(split), num_scenes(data, split), data.tail if split == "train" else 1))
 
     def source(split: str) -> ExpressionSource:
         shown = scenes(split)

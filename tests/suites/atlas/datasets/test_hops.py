@@ -160,9 +160,20 @@ def test_questions_name_their_bridges_to_the_objective():
     assert torch.isfinite(built.model.loss(task))
 
 
+@pytest.mark.parametrize(("territories", "sizes"), [(20, {4}), (40, {8}), (7, {1, 2})])
+def test_folds_hold_out_as_many_countries_each(territories, sizes):
+    held = [_held(replace(HOPS, territories=territories, fold=fold)) for fold in range(5)]
+    for relation in TWO_STEPS:
+        codes = [[code for one, code in fold if one == relation] for fold in held]
+        assert set(map(len, codes)) == sizes
+        assert sorted(code for fold in codes for code in fold) == sorted(
+            replace(HOPS, territories=territories).countries
+        )
+
+
 def test_a_fold_without_a_country_is_refused():
-    data = AtlasFlagsData(split="hop", relations=("language_script",), territories=20, languages=("en",), fold=3)
+    data = AtlasFlagsData(split="hop", relations=("language_script",), territories=4, languages=("en",), fold=4)
     with pytest.raises(
-        UserError, match=r"^fold 3 of the split hop leaves nothing to ask in test about 20 countries; take"
+        UserError, match=r"^fold 4 of the split hop leaves nothing to ask in test about 4 countries; take"
     ):
         generate(data, "test")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from mm_kptm.suites.atlas.datasets.compositions import composition_controls
 from mm_kptm.suites.atlas.datasets.counting import compose_counts, count_controls
 from mm_kptm.suites.atlas.datasets.picture_wording import HOW_MANY, PICTURE_QUESTIONS, WHAT, WHO, WITH
 from mm_kptm.suites.atlas.datasets.settings import AtlasData
+from mm_kptm.suites.atlas.datasets.splits import train_concepts
 
 SMALL = {"num_layers": 1, "dim": 32, "num_heads": 2, "ffn_dim": 64, "dropout": 0.0}
 NAMES = AtlasData(languages=("en", "de"), parallel_languages=("sw",))
@@ -106,6 +108,26 @@ def test_neither_the_question_nor_the_scene_alone_tells_the_number():
     assert count_controls(NAMES, "iid", train, train[:200])["pixel-nearest"] == 1.0
 
 
+def test_training_draws_few_concepts_often_and_the_others_in_a_tail():
+    shares = {}
+    for tail in (1, 3):
+        counts = Counter(concept for one in compose_counts(NAMES, "iid", 3000, tail) for concept in one.scene.concepts)
+        shares[tail] = sum(count for _, count in counts.most_common(len(train_concepts(NAMES)) // 8)) / counts.total()
+    assert shares[1] < 0.3 < 0.4 < shares[3] < 0.6, "an eighth of them is half of what is shown"
+    of = built(replace(NAMES, tail=3, scenes=500))
+    scenes, tests = of.source("train"), of.source("test-iid")
+    assert tests.about == built(NAMES).source("test-iid").about, "the test draws all of them equally often"
+    tailed = [Counter(one.group for one in source.about).most_common(1)[0][1] for source in (scenes, tests)]
+    assert tailed[0] > tailed[1], "though the test has twice as many questions"
+
+
+def test_regions_are_standardized_by_the_drawings_of_training():
+    source = built(replace(NAMES, scenes=500)).source("train")
+    features = source.batch(range(500), seeded(0, 0)).inputs.regions.features
+    assert features.mean().abs() < 0.05 and abs(features.std() - 1) < 0.05
+    assert features.mean(dim=0).abs().mean() < 0.15, "white grounds are gone"
+
+
 def test_the_name_is_in_the_question_for_a_number():
     of = built(NAMES)
     source = of.prepared.sources["test-lang-text"]()
@@ -131,3 +153,9 @@ def test_the_name_is_in_the_question_for_a_number():
 def test_settings_that_do_not_fit_are_refused(settings, message):
     with pytest.raises(UserError, match=message):
         AtlasCompositionsData(**settings)
+
+
+@pytest.mark.parametrize("key", ["scenes", "tail"])
+def test_scenes_and_their_tail_are_at_least_one(key):
+    with pytest.raises(UserError, match=rf"^data.{key} is 0 but must be at least 1$"):
+        replace(NAMES, **{key: 0})
