@@ -59,18 +59,18 @@ class Counted:
     count: int
 
 
-def compose_counts(data: AtlasData, split: str, count: int, tail: int = 1) -> list[Counted]:
+def compose_counts(data: AtlasData, split: str, count: int, skew: int = 1) -> list[Counted]:
     """Draw scenes of three families in one to four copies each; one time in five the asked concept is of a fourth."""
     side = split_side(data, split)
     family = {number: data.atlas.concepts[number].family for number in side.concepts}
-    by_frequency = in_order_of_frequency(data, side.concepts, tail)
+    by_frequency = in_order_of_frequency(data, side.concepts, skew)
     rolls = RandomStream(data.seed, "counts", split, count).words(count, 2 + KINDS + 3 * (KINDS + 1)).tolist()
     orders = RandomStream(data.seed, "count-cells", split, count).orders(count, CELLS * CELLS)
     found = []
     for roll, order in zip(rolls, orders, strict=True):
         chosen: dict[str, int] = {}
         for word in roll[2 + KINDS :]:
-            concept = drawn_by(word, by_frequency, tail)
+            concept = drawn_by(word, by_frequency, skew)
             if len(chosen) <= KINDS:
                 chosen.setdefault(family[concept], concept)
         *kinds, absent = chosen.values()
@@ -96,8 +96,8 @@ def counting(data: AtlasData, request: DataRequest) -> PreparedData:
 
     @cache
     def asked(split: str) -> tuple[Counted, ...]:
-        tail = data.tail if split == "train" else 1
-        return tuple(compose_counts(data, named(split), num_scenes(data, split), tail))
+        skew = data.concept_skew if split == "train" else 1
+        return tuple(compose_counts(data, named(split), num_scenes(data, split), skew))
 
     def question(one: Counted) -> str:
         return how_many(data.atlas.names[one.scene.language][one.concept], one.scene.language)

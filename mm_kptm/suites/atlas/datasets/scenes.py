@@ -72,26 +72,26 @@ def num_scenes(data: AtlasData, split: str) -> int:
     return {"train": data.scenes, "dev": DEV_SCENES}.get(split, TEST_SCENES)
 
 
-def in_order_of_frequency(data: AtlasData, concepts: Sequence[int], tail: int) -> Sequence[int]:
+def in_order_of_frequency(data: AtlasData, concepts: Sequence[int], skew: int) -> Sequence[int]:
     """Concepts as :func:`drawn_by` takes them: with a long tail in an order that says nothing of what they are."""
     codes = {number: data.atlas.concepts[number].code for number in concepts}
-    return concepts if tail == 1 else sorted(concepts, key=lambda number: fraction("frequency", codes[number]))
+    return concepts if skew == 1 else sorted(concepts, key=lambda number: fraction("frequency", codes[number]))
 
 
-def drawn_by(word: int, concepts: Sequence[int], tail: int) -> int:
-    """The concept that a 32-bit word stands for; see :attr:`AtlasData.tail`.
+def drawn_by(word: int, concepts: Sequence[int], skew: int) -> int:
+    """The concept that a 32-bit word stands for; see :attr:`AtlasData.concept_skew`.
 
     >>> drawn_by(2**31, range(80), 1), drawn_by(2**31, range(80), 3)
     (40, 10)
     """
-    return concepts[pick(word**tail >> 32 * (tail - 1), len(concepts))]
+    return concepts[pick(word**skew >> 32 * (skew - 1), len(concepts))]
 
 
-def compose(data: AtlasData, split: str, count: int, tail: int = 1) -> list[Scene]:
+def compose(data: AtlasData, split: str, count: int, skew: int = 1) -> list[Scene]:
     """Draw scenes of different families; each refers to one of its drawings, in the languages of the split."""
     side = split_side(data, split)
     family = {number: data.atlas.concepts[number].family for number in side.concepts}
-    by_frequency = in_order_of_frequency(data, side.concepts, tail)
+    by_frequency = in_order_of_frequency(data, side.concepts, skew)
     rolls = RandomStream(data.seed, "scenes", split, count).words(count, 3 + 2 * MOST).tolist()
     orders = RandomStream(data.seed, "cells", split, count).orders(count, CELLS * CELLS)
     found = []
@@ -99,7 +99,7 @@ def compose(data: AtlasData, split: str, count: int, tail: int = 1) -> list[Scen
         size = LEAST + pick(roll[0], MOST - LEAST + 1)
         chosen: dict[str, int] = {}
         for word in roll[3:]:
-            concept = drawn_by(word, by_frequency, tail)
+            concept = drawn_by(word, by_frequency, skew)
             if len(chosen) < size:
                 chosen.setdefault(family[concept], concept)
         concepts = tuple(chosen.values())
@@ -193,7 +193,7 @@ def grounding(data: AtlasData, request: DataRequest) -> PreparedData:
 
     @cache
     def scenes(split: str) -> tuple[Scene, ...]:
-        return tuple(compose(data, named(split), num_scenes(data, split), data.tail if split == "train" else 1))
+        return tuple(compose(data, named(split), num_scenes(data, split), data.concept_skew if split == "train" else 1))
 
     def source(split: str) -> ExpressionSource:
         shown = scenes(split)

@@ -56,7 +56,7 @@ class AtlasData:
     max_length: int = 32  #: pieces of a name that are read, special ones included
     mask_rate: float = 0.15  #: masking rate of masked-tokens
     scenes: int = 8000  #: of training, where drawings of a scene are named or counted
-    tail: int = 1
+    concept_skew: int = 1
     """Power of the uniform number that draws each concept of a training scene; 1: all are equally frequent, 3: every
     second one drawn is of an eighth of them, and the rest is a long tail."""
     sentences: tuple[Path, ...] = ()  #: of `mm-kptm data fetch parallel`, in JSON lines: pretraining reads them, too
@@ -77,7 +77,7 @@ class AtlasData:
         if both := sorted(set(self.languages) & set(self.parallel_languages)):
             raise UserError(f"data.parallel_languages has {both[0]!r}, which is in data.languages; name it once")
         check_styles(atlas, self.styles, self.unseen_style)
-        for key in ("scenes", "tail"):
+        for key in ("scenes", "concept_skew"):
             if getattr(self, key) < 1:
                 raise UserError(f"data.{key} is {getattr(self, key)} but must be at least 1")
         if self.max_length < 4 or self.image_size < 8 or self.parallel_weight < 0:

@@ -110,11 +110,11 @@ def test_neither_the_question_nor_the_scene_alone_tells_the_number():
 
 def test_training_draws_few_concepts_often_and_the_others_in_a_tail():
     shares = {}
-    for tail in (1, 3):
-        counts = Counter(concept for one in compose_counts(NAMES, "iid", 3000, tail) for concept in one.scene.concepts)
-        shares[tail] = sum(count for _, count in counts.most_common(len(train_concepts(NAMES)) // 8)) / counts.total()
+    for skew in (1, 3):
+        counts = Counter(concept for one in compose_counts(NAMES, "iid", 3000, skew) for concept in one.scene.concepts)
+        shares[skew] = sum(count for _, count in counts.most_common(len(train_concepts(NAMES)) // 8)) / counts.total()
     assert shares[1] < 0.3 < 0.4 < shares[3] < 0.6, "an eighth of them is half of what is shown"
-    of = built(replace(NAMES, tail=3, scenes=500))
+    of = built(replace(NAMES, concept_skew=3, scenes=500))
     scenes, tests = of.source("train"), of.source("test-iid")
     assert tests.about == built(NAMES).source("test-iid").about, "the test draws all of them equally often"
     tailed = [Counter(one.group for one in source.about).most_common(1)[0][1] for source in (scenes, tests)]
@@ -155,7 +155,7 @@ def test_settings_that_do_not_fit_are_refused(settings, message):
         AtlasCompositionsData(**settings)
 
 
-@pytest.mark.parametrize("key", ["scenes", "tail"])
+@pytest.mark.parametrize("key", ["scenes", "concept_skew"])
 def test_scenes_and_their_tail_are_at_least_one(key):
     with pytest.raises(UserError, match=rf"^data.{key} is 0 but must be at least 1$"):
         replace(NAMES, **{key: 0})
