@@ -16,6 +16,7 @@ from mm_kptm.data.packing import Packed
 from mm_kptm.data.tokenizers.protocol import framed
 from mm_kptm.datasets.illustration import Illustration
 from mm_kptm.datasets.protocol import DataRequest, PreparedData, TaskDataset
+from mm_kptm.errors import UserError
 from mm_kptm.preprocessing.inputs import InputSource, IntArray, RegionCrops, RegionProvider
 from mm_kptm.preprocessing.text import TextEncoding
 from mm_kptm.random_streams import RandomStream, pick
@@ -68,7 +69,15 @@ class Scene:
 
 
 def num_scenes(data: AtlasData, split: str) -> int:
-    """How many scenes a split shows."""
+    """How many scenes a split shows.
+
+    Raises:
+        UserError: training would show the scenes of the test, which are drawn by their number.
+    """
+    if data.scenes == TEST_SCENES:
+        raise UserError(
+            f"data.scenes is {data.scenes}, with which training would show the scenes of the test; take another number"
+        )
     return {"train": data.scenes, "dev": DEV_SCENES}.get(split, TEST_SCENES)
 
 

@@ -26,9 +26,9 @@ NAMES = AtlasData(languages=("en", "de"), parallel_languages=("sw",))
 COMPOSED = AtlasCompositionsData(languages=("en", "sw"), questions=200, variants=2)
 
 
-def built(data: object) -> Built:
+def built(data: object, task: str = "vqa") -> Built:
     encoder = EncoderSettings("uniter-base", sizes=SMALL, init_std=0.1)
-    return build(Experiment(name="pictures", task="vqa", data=data, encoder=encoder))
+    return build(Experiment(name="pictures", task=task, data=data, encoder=encoder))
 
 
 def named(code: str) -> str:
@@ -159,3 +159,9 @@ def test_settings_that_do_not_fit_are_refused(settings, message):
 def test_scenes_and_their_tail_are_at_least_one(key):
     with pytest.raises(UserError, match=rf"^data.{key} is 0 but must be at least 1$"):
         replace(NAMES, **{key: 0})
+
+
+@pytest.mark.parametrize("task", ["vqa", "grounding"])
+def test_training_never_shows_the_scenes_of_the_test(task):
+    with pytest.raises(UserError, match=r"data.scenes is 1000, with which training would show the scenes of the test"):
+        built(replace(NAMES, scenes=1000), task).source("train")
