@@ -27,9 +27,9 @@ from mm_kptm.suites.atlas.datasets.scenes import (
     CELLS,
     FEATURES,
     Scene,
-    drawn_by,
     in_order_of_frequency,
     num_scenes,
+    of_different_families,
     scene_crops,
     scene_pixels,
     standardized,
@@ -68,12 +68,7 @@ def compose_counts(data: AtlasData, split: str, count: int, skew: int = 1) -> li
     orders = RandomStream(data.seed, "count-cells", split, count).orders(count, CELLS * CELLS)
     found = []
     for roll, order in zip(rolls, orders, strict=True):
-        chosen: dict[str, int] = {}
-        for word in roll[2 + KINDS :]:
-            concept = drawn_by(word, by_frequency, skew)
-            if len(chosen) <= KINDS:
-                chosen.setdefault(family[concept], concept)
-        *kinds, absent = chosen.values()
+        *kinds, absent = of_different_families(roll[2 + KINDS :], by_frequency, family, skew, KINDS + 1)
         copies = [1 + pick(word, MOST) for word in roll[2 : 2 + len(kinds)]]
         shown = [concept for concept, many in zip(kinds, copies, strict=True) for _ in range(many)]
         asked, number = (absent, 0) if pick(roll[0], MOST + 1) == 0 else (kinds[0], copies[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from itertools import chain
 
 import numpy as np
 import torch
@@ -96,6 +97,22 @@ def drawn_by(word: int, concepts: Sequence[int], skew: int) -> int:
     return concepts[pick(word**skew >> 32 * (skew - 1), len(concepts))]
 
 
+def of_different_families(
+    words: Sequence[int], concepts: Sequence[int], family: Mapping[int, str], skew: int, count: int
+) -> tuple[int, ...]:
+    """The first ``count`` concepts of different families that words stand for; where they run out, the most frequent.
+
+    >>> of_different_families([0, 1, 2**31], range(80), {number: str(number // 2) for number in range(80)}, 3, 3)
+    (0, 10, 2)
+    """
+    chosen: dict[str, int] = {}
+    for concept in chain((drawn_by(word, concepts, skew) for word in words), concepts):
+        if len(chosen) == count:
+            break
+        chosen.setdefault(family[concept], concept)
+    return tuple(chosen.values())
+
+
 def compose(data: AtlasData, split: str, count: int, skew: int = 1) -> list[Scene]:
     """Draw scenes of different families; each refers to one of its drawings, in the languages of the split."""
     side = split_side(data, split)
@@ -106,12 +123,7 @@ def compose(data: AtlasData, split: str, count: int, skew: int = 1) -> list[Scen
     found = []
     for roll, order in zip(rolls, orders, strict=True):
         size = LEAST + pick(roll[0], MOST - LEAST + 1)
-        chosen: dict[str, int] = {}
-        for word in roll[3:]:
-            concept = drawn_by(word, by_frequency, skew)
-            if len(chosen) < size:
-                chosen.setdefault(family[concept], concept)
-        concepts = tuple(chosen.values())
+        concepts = of_different_families(roll[3:], by_frequency, family, skew, size)
         target = pick(roll[1], len(concepts))
         language = side.languages[pick(roll[2], len(side.languages))]
         if not data.atlas.names[language][concepts[target]]:

@@ -165,3 +165,9 @@ def test_scenes_and_their_tail_are_at_least_one(key):
 def test_training_never_shows_the_scenes_of_the_test(task):
     with pytest.raises(UserError, match=r"data.scenes is 1000, with which training would show the scenes of the test"):
         built(replace(NAMES, scenes=1000), task).source("train")
+
+
+def test_scenes_are_whole_however_skewed_the_concepts_are():
+    counts = compose_counts(NAMES, "iid", 200, 40)
+    assert all(len(set(one.scene.concepts)) == 3 for one in counts)
+    assert {one.count for one in counts} == set(range(5))
