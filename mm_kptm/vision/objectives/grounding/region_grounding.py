@@ -17,7 +17,7 @@ from mm_kptm.errors import UserError
 from mm_kptm.models.single import SingleStream
 from mm_kptm.models.two_stream import TwoStream
 from mm_kptm.nn.init import bert_init
-from mm_kptm.objectives.rows import mean, mean_of_each
+from mm_kptm.objectives.rows import mean_of_each
 from mm_kptm.objectives.spec import REGIONS, TEXTS, ObjectiveContext, ObjectiveSpec
 from mm_kptm.systems.recipe import Addition
 from mm_kptm.systems.system import System
@@ -69,7 +69,8 @@ class RegionGrounding:
 
     def encoded_loss(self, system: System, batch: MeantRegions, encoded: Encoded) -> Tensor:
         """The mean over regions with a label, from the states of all regions; 0 without any."""
-        return mean(self._losses(system, batch, encoded)[batch.meant >= 0])
+        known = batch.meant >= 0  # not as an index: how many they are would be read off the device
+        return (self._losses(system, batch, encoded) * known).sum() / known.sum().clamp(min=1)
 
     def loss(self, system: System, batch: MeantRegions) -> Tensor:
         """As :meth:`encoded_loss`, with a pass of its own."""
