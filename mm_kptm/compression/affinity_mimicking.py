@@ -6,6 +6,8 @@ Shapes: B pairs, N examples of training, D dim of the teacher.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +17,19 @@ from mm_kptm.batch import Inputs
 from mm_kptm.errors import UserError
 from mm_kptm.systems.system import System
 from mm_kptm.vision.contrastive.two_queues import queries, two_towers
+
+
+def named_teacher(name: str, arguments: Mapping[str, object]) -> tuple[str, dict[str, Any]]:
+    """The weights of the teacher among the arguments of an objective, and the other arguments.
+
+    Raises:
+        UserError: no teacher is named.
+    """
+    others = dict(arguments)
+    weights = str(others.pop("teacher", ""))
+    if not weights:
+        raise UserError(f"{name} learns from a teacher; name its weights in objective_arguments.{name}.teacher")
+    return weights, others
 
 
 class AffinityMimicking(ABC):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from mm_kptm.compression.affinity_mimicking import AffinityMimicking
+from mm_kptm.compression.affinity_mimicking import AffinityMimicking, named_teacher
 from mm_kptm.compression.image_teacher import ImageTeacher, Pictures
 from mm_kptm.errors import UserError
 from mm_kptm.objectives.spec import TEXTS, ObjectiveContext, ObjectiveSpec
@@ -49,13 +49,7 @@ class ImageSimilarityDistillation(AffinityMimicking):
 
 
 def _build(context: ObjectiveContext) -> ImageSimilarityDistillation:
-    given = dict(context.arguments)
-    weights = str(given.pop("teacher", ""))
-    if not weights:
-        raise UserError(
-            f"{ImageSimilarityDistillation.name} learns from a teacher; name its weights in "
-            f"objective_arguments.{ImageSimilarityDistillation.name}.teacher"
-        )
+    weights, given = named_teacher(ImageSimilarityDistillation.name, context.arguments)
     size = given.pop("size", None)
     if not (size is None or (isinstance(size, int) and size > 0)):
         raise UserError(f"{ImageSimilarityDistillation.name}.size is {size!r} but must be a number of pixels above 0")

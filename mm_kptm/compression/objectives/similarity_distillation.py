@@ -10,9 +10,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from mm_kptm.compression.affinity_mimicking import AffinityMimicking
+from mm_kptm.compression.affinity_mimicking import AffinityMimicking, named_teacher
 from mm_kptm.compression.text_teacher import TextTeacher
-from mm_kptm.errors import UserError
 from mm_kptm.objectives.spec import TEXTS, ObjectiveContext, ObjectiveSpec
 from mm_kptm.vision.objectives.image_text_contrast import IMAGES
 
@@ -46,13 +45,7 @@ class SimilarityDistillation(AffinityMimicking):
 
 
 def _build(context: ObjectiveContext) -> SimilarityDistillation:
-    given = dict(context.arguments)
-    weights = str(given.pop("teacher", ""))
-    if not weights:
-        raise UserError(
-            f"{SimilarityDistillation.name} learns from a teacher; name its weights in "
-            f"objective_arguments.{SimilarityDistillation.name}.teacher"
-        )
+    weights, given = named_teacher(SimilarityDistillation.name, context.arguments)
     teacher = TextTeacher(weights, str(given.pop("recipe", "")), str(given.pop("prefix", "")))
     return SimilarityDistillation(context.offered(WRITTEN_TEXTS), teacher, **given)
 

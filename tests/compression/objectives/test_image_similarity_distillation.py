@@ -10,24 +10,23 @@ import pytest
 import torch
 
 import mm_kptm
-from mm_kptm.batch import Images, Inputs, Tokens
+from mm_kptm.batch import Inputs, Tokens
 from mm_kptm.compression import ImageTeacher
 from mm_kptm.compression.objectives import ImageSimilarityDistillation, SimilarityDistillation
 from mm_kptm.data.sampler import seeded
 from mm_kptm.data.tokenizers.protocol import Specials
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import build
-from mm_kptm.experiment.run import evaluated, train
+from mm_kptm.experiment.run import train
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
 from mm_kptm.objectives.spec import TEXTS, ObjectiveContext, Offers, build_objectives
 from mm_kptm.suites.atlas.datasets.settings import AtlasData
 from mm_kptm.suites.atlas.datasets.splits import train_concepts
 from mm_kptm.train.settings import TrainSettings
 from mm_kptm.vision.contrastive.preparation import IMAGENET_MEAN, IMAGENET_STD
-from mm_kptm.vision.contrastive.two_queues import queries, two_towers
 from mm_kptm.vision.objectives.image_text_contrast import IMAGES
+from tests.compression.affinity_checks import assert_divergence, assert_evaluated_without, assert_resumes
 from tests.compression.test_image_teacher import BACKBONE, drawn
-from tests.small_towers import SIZES
 
 NAME = ImageSimilarityDistillation.name
 DATA = AtlasData(languages=("en",), parallel_languages=("de",), image_size=48)
@@ -65,24 +64,8 @@ def experiment(teacher: Path | str, data: AtlasData = ONE_STYLE) -> Experiment:
 def test_the_loss_is_the_divergence_over_the_other_pictures(teacher: Path) -> None:
     pictures, of = drawn(16, 16, count=4), ImageTeacher(str(teacher), size=16)
     objective = ImageSimilarityDistillation(lambda: pictures, of, temperature=0.2)
-    system = mm_kptm.build("dual-tower", seed=0, **SIZES["dual-tower"])
-    tokens = Tokens.of([[0, 5, 2], [0, 6, 2], [0, 7, 2]])
-    shown = Images(pixels=torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0)))
-    batch = objective.prepare(
-        Inputs(text=tokens, images=shown, labels={NAME: torch.tensor([0, 2, 1])}), torch.Generator()
-    )
-    with torch.no_grad():
-        seen, written = queries(two_towers(system), batch)
-        taught = of.vectors(pictures)[torch.tensor([0, 2, 1])]
-        measured = objective.measure(system, batch)
-    for row in range(3):
-        others = [place for place in range(3) if place != row]
-        target = (taught[row] @ taught[others].T / 0.2).softmax(-1)
-        total = 0.0
-        for one, other in ((seen, seen), (seen, written), (written, seen)):
-            found = (one[row] @ other[others].T / 0.2).softmax(-1)
-            total += float((target * (target / found).log()).sum())
-        assert measured[row].item() == pytest.approx(total / 3, rel=1e-4, abs=1e-6)
+    assert objective.side(torch.zeros(1), torch.ones(1)).item() == 0, "images"
+    assert_divergence(objective, lambda: of.vectors(pictures))
 
 
 def test_batches_name_their_drawings_and_the_teacher_reads_those_of_training(teacher: Path) -> None:
@@ -109,19 +92,11 @@ def test_a_run_learns_from_it_and_is_evaluated_without(teacher: Path, tmp_path: 
     torch.testing.assert_close(objective._vectors, expected)
     untaught = build(replace(settings, objectives={}, objective_arguments={}))
     assert built.system.state_dict().keys() == untaught.system.state_dict().keys()
-    gone = replace(settings, objective_arguments={NAME: {"teacher": str(tmp_path / "gone")}})
-    assert "recall@1" in str(evaluated(tmp_path / "run", gone, build(gone), "dev"))
-    with pytest.raises(UserError, match=r"^the teacher is .*gone, but there is no such file or folder$"):
-        train(gone, tmp_path / "other", progress=False)
+    assert_evaluated_without(settings, NAME, tmp_path / "run", tmp_path)
 
 
 def test_a_resumed_run_is_the_run_that_was_not_stopped(teacher: Path, tmp_path: Path) -> None:
-    whole = train(experiment(teacher), tmp_path / "whole", progress=False)
-    half = replace(experiment(teacher), train=replace(experiment(teacher).train, steps=1))
-    train(half, tmp_path / "half", progress=False)
-    rest = train(experiment(teacher), tmp_path / "half", progress=False, resume=True)
-    for name, tensor in whole.system.state_dict().items():
-        assert torch.equal(tensor, rest.system.state_dict()[name]), name
+    assert_resumes(experiment(teacher), tmp_path)
 
 
 def test_both_teachers_teach_one_run(teacher: Path, tmp_path: Path) -> None:

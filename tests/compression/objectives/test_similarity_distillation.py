@@ -9,19 +9,18 @@ import pytest
 import torch
 
 import mm_kptm
-from mm_kptm.batch import Images, Inputs, Tokens
+from mm_kptm.batch import Inputs, Tokens
 from mm_kptm.compression.objectives.similarity_distillation import SimilarityDistillation
 from mm_kptm.compression.text_teacher import TextTeacher
 from mm_kptm.data.sampler import seeded
 from mm_kptm.errors import UserError
 from mm_kptm.experiment.build import build
-from mm_kptm.experiment.run import evaluated, train
+from mm_kptm.experiment.run import train
 from mm_kptm.experiment.settings import EncoderSettings, Experiment
 from mm_kptm.suites.atlas.datasets.retrieval import training_names
 from mm_kptm.suites.atlas.datasets.settings import AtlasData
 from mm_kptm.train.settings import TrainSettings
-from mm_kptm.vision.contrastive.two_queues import queries, two_towers
-from tests.small_towers import SIZES
+from tests.compression.affinity_checks import assert_divergence, assert_evaluated_without, assert_resumes
 
 NAME = SimilarityDistillation.name
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "green", "apple", "dog", "a"]
@@ -75,24 +74,8 @@ def test_vectors_are_centred_of_length_one_and_those_of_the_encoder(teacher: Pat
 def test_the_loss_is_the_divergence_over_the_other_texts(teacher: Path) -> None:
     texts = ["red apple", "green apple", "a dog", "dog"]
     objective = SimilarityDistillation(lambda: texts, TextTeacher(str(teacher)), temperature=0.2)
-    system = mm_kptm.build("dual-tower", seed=0, **SIZES["dual-tower"])
-    tokens = Tokens.of([[0, 5, 2], [0, 6, 2], [0, 7, 2]])
-    shown = Images(pixels=torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0)))
-    batch = objective.prepare(
-        Inputs(text=tokens, images=shown, labels={NAME: torch.tensor([0, 2, 1])}), torch.Generator()
-    )
-    with torch.no_grad():
-        images, written = queries(two_towers(system), batch)
-        taught = TextTeacher(str(teacher)).vectors(texts)[torch.tensor([0, 2, 1])]
-        measured = objective.measure(system, batch)
-    for row in range(3):
-        others = [place for place in range(3) if place != row]
-        target = (taught[row] @ taught[others].T / 0.2).softmax(-1)
-        total = 0.0
-        for one, other in ((written, written), (images, written), (written, images)):
-            found = (one[row] @ other[others].T / 0.2).softmax(-1)
-            total += float((target * (target / found).log()).sum())
-        assert measured[row].item() == pytest.approx(total / 3, rel=1e-4, abs=1e-6)
+    assert objective.side(torch.zeros(1), torch.ones(1)).item() == 1, "texts"
+    assert_divergence(objective, lambda: TextTeacher(str(teacher)).vectors(texts))
 
 
 def test_towers_that_have_the_affinities_of_the_teacher_have_no_loss(teacher: Path) -> None:
@@ -116,19 +99,11 @@ def test_a_run_learns_from_it_and_is_evaluated_without(teacher: Path, tmp_path: 
         for number, one in zip(batch.inputs.labels[NAME].tolist(), batch.captions, strict=True)
     ]
     assert [f"{DATA.atlas.concepts[concept].code}-en" for concept, _ in said] == [id_ for _, id_ in said]
-    gone = replace(settings, objective_arguments={NAME: {"teacher": str(tmp_path / "gone")}})
-    assert "recall@1" in str(evaluated(tmp_path / "run", gone, build(gone), "dev"))
-    with pytest.raises(UserError, match=r"^the teacher is .*gone, but there is no such file or folder$"):
-        train(gone, tmp_path / "other", progress=False)
+    assert_evaluated_without(settings, NAME, tmp_path / "run", tmp_path)
 
 
 def test_a_resumed_run_is_the_run_that_was_not_stopped(teacher: Path, tmp_path: Path) -> None:
-    whole = train(experiment(teacher), tmp_path / "whole", progress=False)
-    half = replace(experiment(teacher), train=replace(experiment(teacher).train, steps=1))
-    train(half, tmp_path / "half", progress=False)
-    rest = train(experiment(teacher), tmp_path / "half", progress=False, resume=True)
-    for name, tensor in whole.system.state_dict().items():
-        assert torch.equal(tensor, rest.system.state_dict()[name]), name
+    assert_resumes(experiment(teacher), tmp_path)
 
 
 def test_what_a_user_forgets_is_said(teacher: Path, tmp_path: Path) -> None:
